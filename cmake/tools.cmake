@@ -1,4 +1,6 @@
-# Faster builds where the tools are there: ccache keeps object files across build folders, mold links.
+# Faster builds where the tools are there: ccache keeps object files across build folders, mold links. There is no
+# precompiled header: measured with g++ 12, one of the standard library, Boost.JSON, Describe and fmt (131 MB) made a
+# typical file 5 % and a small one 3 times slower, because instantiating costs the time, not reading.
 if(CMAKE_SOURCE_DIR STREQUAL CMAKE_BINARY_DIR)
   message(FATAL_ERROR "Build in a folder of its own: cmake --preset release")
 endif()
@@ -9,9 +11,9 @@ set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 
 find_program(CCACHE_PROGRAM ccache)
 if(CCACHE_PROGRAM AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
-  # pch_defines, time_macros: needed to cache what includes a precompiled header. base_dir: hits across build folders.
+  # base_dir and nohashdir: hits across build folders.
   set(CMAKE_CXX_COMPILER_LAUNCHER
-      "${CMAKE_COMMAND};-E;env;CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime;CCACHE_BASEDIR=${CMAKE_SOURCE_DIR};CCACHE_NOHASHDIR=1;${CCACHE_PROGRAM}")
+      "${CMAKE_COMMAND};-E;env;CCACHE_BASEDIR=${CMAKE_SOURCE_DIR};CCACHE_NOHASHDIR=1;${CCACHE_PROGRAM}")
 endif()
 
 find_program(MOLD_PROGRAM mold)

@@ -58,17 +58,21 @@ using Result = std::expected<T, Error>;
 }  // namespace tidemill
 
 // TM_TRY(expression) evaluates a Result<T> and yields its T, or returns its error from the function.
-// Statement expressions are a GNU extension that both of our compilers have.
-#define TM_TRY(...)                                                   \
-  ({                                                                  \
-    auto tm_result_ = (__VA_ARGS__);                                  \
-    if (!tm_result_) return std::unexpected(std::move(tm_result_).error()); \
-    *std::move(tm_result_);                                           \
+// Statement expressions are a GNU extension that both of our compilers have. The counter keeps nested uses apart.
+#define TM_TRY(...) TM_TRY_NUMBERED_(__COUNTER__, __VA_ARGS__)
+#define TM_TRY_NUMBERED_(number, ...) TM_TRY_NAMED_(number, __VA_ARGS__)
+#define TM_TRY_NAMED_(number, ...)                                                             \
+  ({                                                                                           \
+    auto tm_result_##number = (__VA_ARGS__);                                                   \
+    if (!tm_result_##number) return std::unexpected(std::move(tm_result_##number).error());    \
+    *std::move(tm_result_##number);                                                            \
   })
 
 // TM_CHECK(expression) does the same for Result<void>, or where the value is not wanted.
-#define TM_CHECK(...)                                                               \
-  do {                                                                              \
-    if (auto tm_result_ = (__VA_ARGS__); !tm_result_)                               \
-      return std::unexpected(std::move(tm_result_).error());                        \
+#define TM_CHECK(...) TM_CHECK_NUMBERED_(__COUNTER__, __VA_ARGS__)
+#define TM_CHECK_NUMBERED_(number, ...) TM_CHECK_NAMED_(number, __VA_ARGS__)
+#define TM_CHECK_NAMED_(number, ...)                                                           \
+  do {                                                                                         \
+    if (auto tm_result_##number = (__VA_ARGS__); !tm_result_##number)                          \
+      return std::unexpected(std::move(tm_result_##number).error());                           \
   } while (false)

@@ -14,6 +14,8 @@
 
 namespace tidemill::runtimes {
 
+class Library;
+
 // A loaded model: immutable, so any number of threads may run it at once. Keeps the runtime's library loaded while it
 // lives.
 class Session {
@@ -33,20 +35,21 @@ class Session {
 
   // Returns how scores are read off the outputs, or the error that score() would answer. The rule, decided once at
   // load:
-  //  1. The model has one input of shape [N, columns] (either may be free), FP32 or FP64.
+  //  1. The model has one input of shape [N, columns], N free, FP32 or FP64.
   //  2. The output named "probabilities", else "probability", "output_probability", "scores" or "score", else the only
-  //  output of a
-  //     floating type, is the score's.
-  //  3. Shape [N, 2]: column 1, the probability of the class 1. Shape [N] or [N, 1]: that value itself. Anything else
-  //  is refused.
+  //  output
+  //     of a floating type, is the score's.
+  //  3. Shape [N, 2]: column 1, the probability of class 1. Shape [N] or [N, 1]: that value itself. Anything else is
+  //  refused.
   [[nodiscard]] const Result<ScoreRule>& score_rule() const;
 
-  // Returns how many columns the matrix must have; 0 when the model takes any number (or is no matrix model).
+  // Returns how many columns the matrix must have; 0 when the model takes any number, or is no matrix model.
   [[nodiscard]] std::int64_t columns() const;
 
-  // Writes the score of each row of a row-major matrix of rows × columns to `scores` (one a row). For classifiers it is
-  // the probability of the positive class. An FP64 model gets the values widened. Errors: those of score_rule(), a
-  // matrix that is not rows × columns, or a score that is NaN, named by its row ("runtimes.score_not_a_number").
+  // Writes the score of each row of a row-major matrix to `scores`, one a row: for classifiers the probability of the
+  // positive class. NaN where the model gives NaN. An FP64 model gets the values widened. Nothing is allocated beyond
+  // what the runtime needs. Errors: those of score_rule(), a matrix that is not scores.size() × columns, or one of a
+  // width that the model does not take.
   [[nodiscard]] Result<void> score(std::span<const float> matrix, std::int64_t columns, std::span<double> scores) const;
   // The same for values of double precision; an FP32 model gets them rounded.
   [[nodiscard]] Result<void> score(std::span<const double> matrix, std::int64_t columns,
@@ -73,17 +76,15 @@ class Runtime {
   // Loads a model that has passed accept() once. The file may be removed afterwards. kInvalidArgument, reason
   // "runtimes.model_invalid", with the runtime's own words when it is not a model that this runtime can run.
   [[nodiscard]] Result<std::shared_ptr<const Session>> load(const std::filesystem::path& file,
-                                                            const LoadOptions& options = {});
+                                                            const LoadOptions& options = {}) const;
 
   // Returns the version of the library, such as "1.32.0".
   [[nodiscard]] const std::string& version() const;
   [[nodiscard]] const std::filesystem::path& library() const;
 
  private:
-  friend class Session;
-  class Impl;
-  explicit Runtime(std::shared_ptr<Impl> impl);
-  const std::shared_ptr<Impl> impl_;
+  explicit Runtime(std::shared_ptr<const Library> library);
+  const std::shared_ptr<const Library> library_;
 };
 
 constexpr std::uint32_t kApiVersion = 24;

@@ -24,7 +24,7 @@ BOOST_DESCRIBE_ENUM(DataType, BOOL, UINT8, UINT16, UINT32, UINT64, INT8, INT16, 
 struct TensorInfo {
   std::string name;
   DataType data_type = DataType::FP32;
-  std::vector<std::int64_t> shape;  // -1 where any length fits
+  std::vector<std::int64_t> shape{};  // -1 where any length fits
 };
 BOOST_DESCRIBE_STRUCT(TensorInfo, (), (name, data_type, shape))
 
@@ -42,9 +42,9 @@ struct TensorView {
 struct Tensor {
   std::string name;
   DataType data_type = DataType::FP32;
-  std::vector<std::int64_t> shape;
-  std::vector<std::byte> bytes;
-  std::vector<std::string> strings;
+  std::vector<std::int64_t> shape{};
+  std::vector<std::byte> bytes{};
+  std::vector<std::string> strings{};
 
   [[nodiscard]] TensorView view() const { return {name, data_type, shape, bytes, strings}; }
   // Returns the elements as T, which must be the C++ type of data_type.
@@ -77,10 +77,9 @@ struct FileLimits {
 
 // How a matrix model's outputs are read; see Session::score.
 struct ScoreRule {
-  std::string output;       // name of the output that is read
-  std::int64_t column = 0;  // which of its columns
-  std::int64_t width = 1;   // how many it has; 1 for shapes [N] and [N, 1]
+  std::string output;      // name of the output that is read
+  std::int64_t width = 0;  // how many columns it has: 1 or 2; 0 when its shape is free, then each run shows
 };
-BOOST_DESCRIBE_STRUCT(ScoreRule, (), (output, column, width))
+BOOST_DESCRIBE_STRUCT(ScoreRule, (), (output, width))
 
 }  // namespace tidemill::runtimes

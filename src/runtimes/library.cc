@@ -1,0 +1,64 @@
+#include "runtimes/library.h"
+
+#include <dlfcn.h>
+#include <fmt/format.h>
+
+#include "runtimes/runtime.h"
+
+namespace tidemill::runtimes {
+namespace {
+
+constexpr const char* kRemedy =
+    "Set runtimes.library to the file libonnxruntime.so of version 1.24 or later, as tools/setup fetches it.";
+
+}  // namespace
+
+Result<std::shared_ptr<const Library>> Library::open(const std::filesystem::path& file) {
+  void* handle = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+  if (handle == nullptr) {
+    const char* why = dlerror();  // NOLINT(concurrency-mt-unsafe): glibc keeps it per thread
+    return fail(Code::kUnavailable, "runtimes.no_library",
+                fmt::format("ONNX Runtime cannot be loaded: {}.", why == nullptr ? "unknown reason" : why), kRemedy);
+  }
+  using GetBase = const OrtApiBase*(ORT_API_CALL*)();
+  const auto get_base = reinterpret_cast<GetBase>(dlsym(handle, "OrtGetApiBase"));
+  if (get_base == nullptr) {
+    return fail(Code::kUnavailable, "runtimes.no_library",
+                fmt::format("'{}' is not ONNX Runtime: it has no OrtGetApiBase.", file.string()), kRemedy);
+  }
+  std::shared_ptr<Library> library(new Library(file));
+  TM_CHECK(library->start(*get_base()));
+  return library;
+}
+
+Result<void> Library::start(const OrtApiBase& base) {
+  version_ = base.GetVersionString();
+  api_ = base.GetApi(kApiVersion);
+  if (api_ == nullptr) {
+    return fail(Code::kUnavailable, "runtimes.no_library",
+                fmt::format("ONNX Runtime {} does not know API version {}.", version_, kApiVersion), kRemedy);
+  }
+  const auto must = [&](OrtStatus* status) {
+    return check(status, Code::kUnavailable, "runtimes.no_library", "ONNX Runtime does not start");
+  };
+  TM_CHECK(must(api_->CreateEnv(ORT_LOGGING_LEVEL_FATAL, "tidemill", &env_)));
+  TM_CHECK(must(api_->DisableTelemetryEvents(env_)));
+  TM_CHECK(must(api_->CreateCpuMemoryInfo(OrtArenaAllocator, OrtMemTypeDefault, &memory_)));
+  return must(api_->GetAllocatorWithDefaultOptions(&allocator_));
+}
+
+Library::~Library() {
+  if (memory_ != nullptr) api_->ReleaseMemoryInfo(memory_);
+  if (env_ != nullptr) api_->ReleaseEnv(env_);
+}
+
+Result<void> Library::check(OrtStatus* status, Code code, std::string_view reason, std::string_view what) const {
+  if (status == nullptr) return {};
+  const std::string words = api_->GetErrorMessage(status);
+  api_->ReleaseStatus(status);
+  return fail(
+      code, std::string(reason), fmt::format("{}: {}.", what, words),
+      code == Code::kInvalidArgument ? "Try the file with the Python package onnxruntime, and export it anew." : "");
+}
+
+}  // namespace tidemill::runtimes

@@ -1,6 +1,7 @@
 # Everything from outside. Rooms name these targets in LIBS; nothing here is linked unless a room asks for it.
 #
-#   Boost::headers (Asio, Beast, Describe) Boost::json Boost::url   fmt::fmt spdlog::spdlog   OpenSSL::Crypto OpenSSL::SSL
+#   Boost::headers (Asio, Beast, Describe) Boost::json Boost::url   fmt::fmt spdlog::spdlog
+#   OpenSSL::Crypto OpenSSL::SSL
 #   SQLite::SQLite3   CURL::libcurl   LibArchive::LibArchive   yaml-cpp   CLI11::CLI11   prometheus-cpp::core
 #   PkgConfig::sodium PkgConfig::lmdb PkgConfig::zstd PkgConfig::xxhash   duckdb::duckdb   onnxruntime::onnxruntime
 set(Boost_NO_WARN_NEW_VERSIONS ON)
@@ -26,7 +27,8 @@ pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash)
 function(tidemill_native name library header)
   foreach(file IN ITEMS "lib/${library}" "include/${header}")
     if(NOT EXISTS "${TIDEMILL_DEPS}/${file}")
-      message(FATAL_ERROR "${TIDEMILL_DEPS}/${file} is missing. Run tools/setup, or set TIDEMILL_DEPS to where it put them.")
+      message(FATAL_ERROR "${TIDEMILL_DEPS}/${file} is missing. "
+                          "Run tools/setup, or set TIDEMILL_DEPS to where it put them.")
     endif()
   endforeach()
   add_library(${name}::${name} SHARED IMPORTED GLOBAL)

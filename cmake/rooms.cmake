@@ -1,9 +1,11 @@
 # The rooms of src/ORDER as CMake targets.
 #
-#   tidemill_room(flow/runs DEPS base storage/sql events [LIBS targets...] [SQL schema.sql] [TEST_DEPS rooms...] [TEST_LIBS targets...])
+#   tidemill_room(flow/runs DEPS base storage/sql events [LIBS targets...] [SQL schema.sql] [PUBLIC headers...]
+#                 [TEST_DEPS rooms...] [TEST_LIBS targets...])
 #
 # makes the static library tidemill_flow_runs of every .cc of this folder, and of *_test.cc the program
-# flow_runs_test with one ctest entry. A room below this one in ORDER cannot be named in DEPS. SQL makes
+# flow_runs_test with one ctest entry. A room below this one in ORDER cannot be named in DEPS. PUBLIC names headers of a
+# flow room that others may include beyond types.h, events.h and runs.h; only tools/tidy reads it. SQL makes
 #   #include "flow/runs/schema.sql.h"     // tidemill::runs::kSchemaSql, a std::string_view
 #
 #   tidemill_program(server DEPS ...)  makes the program build/tidemill of the room that holds main.cc.
@@ -36,7 +38,8 @@ function(tidemill_dep_targets out room)
   foreach(dep IN LISTS ARGN)
     tidemill_target(target "${dep}")
     if(NOT TARGET ${target})
-      message(FATAL_ERROR "src/${room} depends on ${dep}, which does not stand above it in src/ORDER (or has no CMakeLists.txt). "
+      message(FATAL_ERROR "src/${room} depends on ${dep}, which does not stand above it in src/ORDER "
+                          "(or has no CMakeLists.txt). "
                           "If ORDER seems to need an exception, the missing thing is an event.")
     endif()
     list(APPEND targets ${target})
@@ -62,8 +65,8 @@ function(tidemill_room_test room library)
   set(test ${flat}_test)
   tidemill_dep_targets(deps "${room}" ${arg_DEPS})
   add_executable(${test} ${sources})
-  target_link_libraries(${test} PRIVATE tidemill::flags ${library} ${deps} ${arg_LIBS} rapidcheck GTest::gtest GTest::gmock
-                                        GTest::gtest_main Threads::Threads)
+  target_link_libraries(${test} PRIVATE tidemill::flags ${library} ${deps} ${arg_LIBS} rapidcheck
+                                        GTest::gtest GTest::gmock GTest::gtest_main Threads::Threads)
   target_compile_definitions(${test} PRIVATE TIDEMILL_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
   set_target_properties(${test} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
   add_test(NAME ${test} COMMAND ${test} WORKING_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
@@ -71,7 +74,7 @@ function(tidemill_room_test room library)
 endfunction()
 
 function(tidemill_room room)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "SQL" "DEPS;LIBS;TEST_DEPS;TEST_LIBS")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "SQL" "DEPS;LIBS;PUBLIC;TEST_DEPS;TEST_LIBS")
   if(arg_UNPARSED_ARGUMENTS)
     message(FATAL_ERROR "tidemill_room(${room}): unknown arguments ${arg_UNPARSED_ARGUMENTS}")
   endif()

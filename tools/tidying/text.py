@@ -1,0 +1,122 @@
+"""What may not stand in the text: banned calls, pasted SQL, leftovers, long lines."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from . import cxx
+from .tree import Finding, Tree
+
+LINE_CHARS_MAX = 120
+
+# (pattern, folders or files where it is allowed, what to use instead)
+BANNED: list[tuple[str, tuple[str, ...], str]] = [
+    (r"(?<![\w.>:])(?:std::)?system\s*\(", (), "jobs/executor.h: argv, never a shell string"),
+    (r"\bpopen\s*\(", (), "jobs/executor.h: argv, never a shell string"),
+    (
+        r"(?<![\w.>])(?:::)?(?:v?fork|posix_spawnp?|exec[lv][pe]{0,2})\s*\(",
+        ("src/jobs/", "src/cli/"),
+        "jobs/executor.h",
+    ),
+    (r"\b(?:strcpy|strcat|sprintf|vsprintf|gets|strncpy|strncat)\s*\(", (), "std::string, fmt::format"),
+    (r"\b(?:std::)?s?rand\s*\(", (), "a seeded std::mt19937_64, or for secrets libsodium's randombytes_buf"),
+    (
+        r"\bstd::(?:basic_)?regex\b",
+        (),
+        "a hand-written scan: std::regex recurses per character and long input ends the process",
+    ),
+    (
+        r"\b(?:atoi|atol|atof|strto(?:d|l|ul|ll|ull))\s*\(",
+        (),
+        "std::from_chars, which ignores the locale and reports errors",
+    ),
+    (r"\bstd::sto(?:i|l|ll|ul|ull|f|d)\s*\(", (), "std::from_chars, which does not throw"),
+    (r"(?<![\w_])(?:std::)?(?:localtime|gmtime|asctime|ctime|strtok)\s*\(", (), "the _r variant, or base/clock.h"),
+    (r"\bsystem_clock::now\s*\(", ("src/base/",), "the Clock that was handed in: time is injected"),
+    (r"\b(?:tmpnam|mktemp|tempnam)\s*\(", (), "base/files.h"),
+    (r"\.detach\s*\(\s*\)", (), "keep the std::jthread and join it"),
+    (
+        r"\b(?:setenv|putenv|unsetenv)\s*\(",
+        (),
+        "an explicit environment for the child; changing ours races with every thread",
+    ),
+    (r"(?<![\w_])assert\s*\(", (), "TM_CHECK, which stays on in the release build"),
+    (r"#\s*include\s*<iostream>", ("src/cli/", "src/server/"), "base/log.h"),
+]
+
+_SQL_START = re.compile(r"\s*(?:SELECT|INSERT|UPDATE|DELETE|REPLACE|CREATE|DROP|ALTER|COPY|WITH)\s", re.IGNORECASE)
+_SQL_WORD = re.compile(
+    r"\s*(?:SELECT .* FROM|INSERT (?:OR \w+ )?INTO|UPDATE \w+ SET|DELETE FROM|COPY \(|WITH \w+ AS)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+_SQL_REASON = re.compile(r"//\s*sql:\s*\S{3,}")
+_LEFTOVER = re.compile(r"\b(?:FIXME|XXX|TODO|HACK)\b|^(?:<{7}|>{7}) ", re.MULTILINE)
+_CODE = (".cc", ".h", ".py", ".ts", ".tsx", ".cmake", ".mjs", ".sql", ".sh", ".css", "CMakeLists.txt", ".test")
+
+
+def banned_calls(tree: Tree) -> Iterator[Finding]:
+    """Calls that are unsafe or bypass the one place made for them."""
+    for path in tree.sources:
+        is_test = path.endswith("_test.cc")
+        lines = cxx.blank(tree.text(path)).splitlines()
+        for pattern, allowed, instead in BANNED:
+            if (
+                path.startswith(allowed)
+                and allowed
+                or is_test
+                and ("fork" in pattern or "env" in pattern or "now" in pattern)
+            ):
+                continue
+            for number, line in enumerate(lines, 1):
+                match = re.search(pattern, line)
+                if match:
+                    yield Finding(path, number, f"{match.group(0).strip().rstrip('( ')} is banned", f"Use {instead}.")
+
+
+def pasted_sql(tree: Tree) -> Iterator[Finding]:
+    """SQL is a constant with bound values. Where a name must be pasted (a file, a column), say why: // sql: reason."""
+    for path in tree.select(".cc", ".h", under="src/"):
+        text = tree.text(path)
+        lines = text.splitlines()
+        for literal in cxx.literals(text):
+            if not (_SQL_START.match(literal.text) and _SQL_WORD.match(literal.text)):
+                continue
+            before = text[max(0, literal.start - 40) : literal.start]
+            after = text[literal.end : literal.end + 40]
+            if not (re.search(r"format(?:_to)?\s*\([^;\"]*$", before) or re.match(r"\s*\+", after)):
+                continue
+            if any(_SQL_REASON.search(line) for line in lines[max(0, literal.line - 4) : literal.line]):
+                continue
+            yield Finding(
+                path,
+                literal.line,
+                "SQL is put together from pieces",
+                "Make it a named Query constant and bind the values; a name that cannot be bound is quoted "
+                "by one function, with '// sql: why' above.",
+            )
+
+
+def leftovers(tree: Tree) -> Iterator[Finding]:
+    """No notes to oneself and no conflict markers stay."""
+    for path in tree.select(*_CODE, ".md", ".yaml", ".yml"):
+        if path.startswith("tools/tidying/") or path.startswith("tools/tests/"):
+            continue
+        for match in _LEFTOVER.finditer(tree.text(path)):
+            line = tree.text(path).count("\n", 0, match.start()) + 1
+            yield Finding(path, line, f"{match.group(0).strip()} was left behind", "Do it now, or drop the note.")
+
+
+def long_lines(tree: Tree) -> Iterator[Finding]:
+    """No line of code is longer than 120 characters."""
+    for path in tree.select(*_CODE):
+        if path.startswith("web/src/api/"):  # generated
+            continue
+        for number, line in enumerate(tree.text(path).splitlines(), 1):
+            if len(line) > LINE_CHARS_MAX and "http" not in line:
+                yield Finding(
+                    path,
+                    number,
+                    f"has {len(line)} characters, {LINE_CHARS_MAX} are allowed",
+                    "Break it; for C++: clang-format -i.",
+                )

@@ -158,7 +158,7 @@ double cdf_by_expansion(std::int64_t n, double d) {
   const double k0 = std::sqrt(2 * pi) / z * s0;
   const double k1 = c * s1 / (6 * z4);
   const double k2 = c * s2_half / (72 * z6 * z) - c * s2_whole / (36 * z2 * z);
-  const double k3 = c * s3_half / (6480 * z6 * z4) + c * s3_whole / (108 * z6);
+  const double k3 = c * s3_half / (6480 * z6 * z4) + c * s3_whole / (216 * z6);
   return std::clamp(k0 + k1 / root + k2 / (root * root) + k3 / (root * root * root), 0.0, 1.0);
 }
 

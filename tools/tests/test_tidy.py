@@ -199,6 +199,10 @@ class Store {
   bool operator==(const Store&) const = default;
   int get() const noexcept { return a_; }
 };
+BOOST_DESCRIBE_STRUCT(Point, (), (x, y))
+class Access final : public Base {
+  void check();
+};
 constexpr std::array<int, 2> kTable = {
     1,
     2,
@@ -225,8 +229,8 @@ def test_functions_are_found_with_their_lengths():
     assert [(f.name, f.line, f.lines) for f in cxx.functions(SAMPLE)] == [
         ("Store", 7, 3),
         ("get", 11, 1),
-        ("parse", 20, 8),
-        ("Store.Counts", 28, 3),
+        ("parse", 24, 8),
+        ("Store.Counts", 32, 3),
     ]
 
 

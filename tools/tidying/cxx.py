@@ -14,6 +14,7 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 _INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]+"([^"]+)"', re.MULTILINE)
+_TYPE_HEAD = re.compile(r"\b(?:class|struct|union|enum|enum\s+class|namespace)\s+[\w:]+(?:\s+final)?\s*(?::[^()]*)?$")
 _NOT_A_FUNCTION = re.compile(
     r"^\s*(?:\[\[.*?\]\]\s*)?(?:export\s+|inline\s+)?(?:namespace|enum|union|class|struct|extern\s*$)\b"
 )
@@ -114,6 +115,8 @@ def _is_initialiser(head: str, code: str, at: int) -> bool:
 def _kind_of(head: str) -> str:
     head = re.sub(r"\b(?:public|private|protected)\s*:(?!:)", " ", head)
     if _NOT_A_FUNCTION.match(re.sub(r"^\s*template\s*<.*?>\s*(?=class|struct|union)", "", head, flags=re.DOTALL)):
+        return "scope"
+    if _TYPE_HEAD.search(head):  # behind a macro without a semicolon
         return "scope"
     if "(" not in head or re.search(r"(?<![=!<>])=(?!=)(?!\s*(?:default|delete))[^()]*$", head) or _LAMBDA.search(head):
         return "value"

@@ -14,7 +14,7 @@ target_include_directories(tidemill_flags INTERFACE "${CMAKE_SOURCE_DIR}/src" "$
 target_compile_options(
   tidemill_flags
   INTERFACE -Wall -Wextra -Wshadow -Wconversion -Wnon-virtual-dtor -Woverloaded-virtual -Wimplicit-fallthrough
-            -Wcast-align -Wextra-semi -Wvla -Wformat=2)
+            -Wcast-align -Wextra-semi -Wvla -Wformat=2 -Wno-missing-field-initializers)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # GCC bug 105651: false alarms about std::string's operator+.
   target_compile_options(tidemill_flags INTERFACE -Wlogical-op -Wduplicated-cond -Wno-restrict -fdiagnostics-color=auto)

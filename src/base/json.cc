@@ -79,9 +79,10 @@ void write(const Value& value, Form form, std::string& out) {
   }
 }
 
-// Walks the tokens of valid JSON once and tells whether an object names a key twice, which Boost.JSON lets pass
-// (the last one wins) and which two readers of the same text would see differently.
-struct DuplicateFinder {
+// Walks the tokens of valid JSON once. Tells whether an object names a key twice, which Boost.JSON lets pass (the last one wins)
+// and which two readers of the same text would see differently; and reads fractions exactly, since Boost.JSON 1.81 gets the last bit
+// of every sixth one wrong: a number must come back as it was sent.
+struct Scanner {
   constexpr static std::size_t max_object_size = static_cast<std::size_t>(-1);
   constexpr static std::size_t max_array_size = static_cast<std::size_t>(-1);
   constexpr static std::size_t max_key_size = static_cast<std::size_t>(-1);
@@ -91,6 +92,7 @@ struct DuplicateFinder {
   std::vector<std::vector<std::string>> open;
   std::string key;
   bool found = false;
+  std::vector<double> fractions;  // in the order of the text
 
   bool on_document_begin(Code&) { return true; }
   bool on_document_end(Code&) { return true; }
@@ -122,18 +124,34 @@ struct DuplicateFinder {
   bool on_number_part(boost::json::string_view, Code&) { return true; }
   bool on_int64(std::int64_t, boost::json::string_view, Code&) { return true; }
   bool on_uint64(std::uint64_t, boost::json::string_view, Code&) { return true; }
-  bool on_double(double, boost::json::string_view, Code&) { return true; }
+  bool on_double(double rough, boost::json::string_view digits, Code&) {
+    double exact = rough;  // stays so where the number is out of a double's range
+    std::from_chars(digits.data(), digits.data() + digits.size(), exact);
+    fractions.push_back(exact);
+    return true;
+  }
   bool on_bool(bool, Code&) { return true; }
   bool on_null(Code&) { return true; }
   bool on_comment_part(boost::json::string_view, Code&) { return true; }
   bool on_comment(boost::json::string_view, Code&) { return true; }
 };
 
-bool names_key_twice(std::string_view text, const boost::json::parse_options& options) {
-  boost::json::basic_parser<DuplicateFinder> parser(options);
+Scanner scan(std::string_view text, const boost::json::parse_options& options) {
+  boost::json::basic_parser<Scanner> parser(options);
   boost::system::error_code error;
   parser.write_some(false, text.data(), text.size(), error);
-  return parser.handler().found;
+  return std::move(parser.handler());
+}
+
+// Puts the exact fractions, in the order of the text, in the place of the rough ones.
+void replace_fractions(Value& value, std::vector<double>::const_iterator& next) {
+  if (double* fraction = value.if_double()) {
+    *fraction = *next++;
+  } else if (Array* array = value.if_array()) {
+    for (Value& item : *array) replace_fractions(item, next);
+  } else if (Object* object = value.if_object()) {
+    for (auto& entry : *object) replace_fractions(entry.value(), next);
+  }
 }
 
 }  // namespace
@@ -152,10 +170,13 @@ Result<Value> parse(std::string_view text, const Limits& limits) {
     return fail(Code::kInvalidArgument, "json.malformed", "The body is not valid JSON: " + error.message() + ".",
                 "Send one JSON value in UTF-8.", {{"cause", error.message()}});
   }
-  if (names_key_twice(text, options)) {
+  const Scanner scanned = scan(text, options);
+  if (scanned.found) {
     return fail(Code::kInvalidArgument, "json.duplicate_key", "The JSON text names the same key twice in one object.",
                 "Keep one of the two.");
   }
+  auto next = scanned.fractions.begin();
+  if (!scanned.fractions.empty()) replace_fractions(value, next);
   return value;
 }
 

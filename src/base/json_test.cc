@@ -2,10 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <map>
 #include <optional>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -131,6 +133,24 @@ TEST(Json, CanonicalTextIsTheSameForEqualValues) {
 TEST(Json, WritesNoNan) {
   EXPECT_EQ(encode(std::vector<double>{std::nan(""), std::numeric_limits<double>::infinity(), 0.1}), "[null,null,0.1]");
   EXPECT_EQ(encode(std::vector<double>{1, -0.0, 1e300}), "[1.0,-0.0,1e+300]");
+}
+
+TEST(Json, EveryDoubleComesBackBitForBit) {
+  std::mt19937_64 random(7);
+  std::vector<double> sent{981.2114285714285, -0.0, std::numeric_limits<double>::denorm_min(), std::numeric_limits<double>::max(), 1e22, 1.0};
+  while (sent.size() < 20'000) {
+    const double any = std::bit_cast<double>(random());
+    if (std::isfinite(any)) sent.push_back(any);
+  }
+  const auto back = decode<std::vector<double>>(encode(sent)).value();
+  ASSERT_EQ(back.size(), sent.size());
+  for (std::size_t i = 0; i < sent.size(); ++i) {
+    ASSERT_EQ(std::bit_cast<std::uint64_t>(back[i]), std::bit_cast<std::uint64_t>(sent[i])) << i;
+  }
+  const Value nested = parse(R"({"b":[0.1,{"z":981.2114285714285,"a":18446744073709551616}],"a":0.3})").value();
+  EXPECT_EQ(nested.at("b").at(1).at("z").get_double(), 981.2114285714285);
+  EXPECT_EQ(nested.at("b").at(1).at("a").get_double(), 18446744073709551616.0);
+  EXPECT_EQ(nested.at("a").get_double(), 0.3);
 }
 
 TEST(Json, MakesSchemas) {

@@ -10,6 +10,11 @@ Result<int> add(Call& call) {
   for (const auto& role : call.all("--role")) roles.emplace_back(role);
   const json::Object body{{"name", call.get("NAME")}, {"roles", roles}};
   const auto answer = TM_TRY(call.client().post(api_path({"people"}), body));
+  if (const auto* token = answer.as_object().if_contains("token"); token != nullptr && token->is_string()) {
+    call.note(fmt::format("{} is the first account: from now on everybody needs a token. This one is not shown again.", call.get("NAME")));
+    call.say(fmt::format("export TIDEMILL_TOKEN={}", std::string(token->get_string())), answer);
+    return kExitOk;
+  }
   call.say(fmt::format("{} has an account. Make a token: tidemill people token {}", call.get("NAME"), call.get("NAME")), answer);
   return kExitOk;
 }

@@ -1,0 +1,44 @@
+// What the server can be told, and its limits by name.
+#pragma once
+
+#include <boost/describe.hpp>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "access/access.h"
+#include "api/http/server.h"
+#include "base/result.h"
+
+namespace tidemill::server {
+
+// Limits, settable as --set room.name=value or in the file of --config: {"http": {"worker_threads": 64}}.
+struct Settings {
+  using json_defaults = void;
+  http::ServerOptions http;
+  access::Options access;
+};
+BOOST_DESCRIBE_STRUCT(Settings, (), (http, access))
+
+struct Config {
+  std::filesystem::path data;
+  std::string host = "127.0.0.1";
+  std::uint16_t port = 7070;
+  std::vector<std::string> names;   // further Host names to answer to
+  bool anonymous_read = false;
+  std::string python = "python3";   // what "python" means in a step
+  std::filesystem::path libraries;  // folder of libduckdb and libonnxruntime; empty: where the build put them
+  std::string log_level = "info";
+  Settings settings;
+
+  [[nodiscard]] bool loopback() const;
+};
+
+// Reads the arguments after `tidemill server`. kInvalidArgument names the flag. `*help` becomes true when the text of the help was printed instead.
+[[nodiscard]] Result<Config> parse_arguments(int argc, char** argv, bool* help);
+
+// Returns `settings` with "room.name=value" applied; kInvalidArgument for an unknown name or a wrong value.
+[[nodiscard]] Result<Settings> with_setting(const Settings& settings, const std::string& assignment);
+
+}  // namespace tidemill::server

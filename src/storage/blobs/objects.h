@@ -1,0 +1,48 @@
+// Where chunks and manifests lie: named objects, written once. A folder today; an S3 bucket fits behind the same five
+// functions. Private to this room.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+
+namespace tidemill::blobs {
+
+enum class Kind { chunk, manifest };
+
+// Objects that become durable together. Not thread-safe; without commit() nothing is named.
+class Batch {
+ public:
+  virtual ~Batch() = default;
+  // Writes the object unless one with the same bytes is there already; returns whether it was new. An object of that
+  // name with other bytes (a damaged one) is written anew.
+  [[nodiscard]] virtual Result<bool> add(Kind kind, const std::string& hex, std::string_view bytes) = 0;
+  // Returns after all objects of the batch, also those that were there, are durable under their names.
+  [[nodiscard]] virtual Result<void> commit() = 0;
+};
+
+// All functions may be called from any thread.
+class Objects {
+ public:
+  virtual ~Objects() = default;
+  [[nodiscard]] virtual Result<std::unique_ptr<Batch>> begin() = 0;
+  // Returns the bytes, nothing when there is no such object; kTooLarge past `bytes_max`.
+  [[nodiscard]] virtual Result<std::optional<std::string>> get(Kind kind, const std::string& hex,
+                                                               std::uint64_t bytes_max) const = 0;
+  // Returns the object's length, or nothing when there is none.
+  [[nodiscard]] virtual Result<std::optional<std::uint64_t>> size(Kind kind, const std::string& hex) const = 0;
+  // Calls `visit` with every name of that kind, in no order.
+  [[nodiscard]] virtual Result<void> each(Kind kind,
+                                          const std::function<Result<void>(const std::string& hex)>& visit) const = 0;
+};
+
+// Returns the objects of a folder.
+[[nodiscard]] Result<std::unique_ptr<Objects>> local_objects(const std::filesystem::path& root);
+
+}  // namespace tidemill::blobs

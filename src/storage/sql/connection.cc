@@ -59,20 +59,27 @@ Result<void> Connection::script(std::string_view name, const std::string& text) 
 }
 
 Result<sqlite3_stmt*> Connection::lend(const Query& query) {
-  auto& free = free_statements_[query.text];
-  if (!free.empty()) {
-    sqlite3_stmt* statement = free.back();
-    free.pop_back();
-    return statement;
+  if (query.kept) {
+    auto& free = free_statements_[query.text];
+    if (!free.empty()) {
+      sqlite3_stmt* statement = free.back();
+      free.pop_back();
+      return statement;
+    }
   }
   sqlite3_stmt* statement = nullptr;
-  if (sqlite3_prepare_v3(handle_, query.text, -1, SQLITE_PREPARE_PERSISTENT, &statement, nullptr) != SQLITE_OK) {
+  const unsigned flags = query.kept ? SQLITE_PREPARE_PERSISTENT : 0;
+  if (sqlite3_prepare_v3(handle_, query.text, -1, flags, &statement, nullptr) != SQLITE_OK) {
     return fail(error(query.name));
   }
   return statement;
 }
 
 void Connection::give_back(const Query& query, sqlite3_stmt* statement) {
+  if (!query.kept) {
+    sqlite3_finalize(statement);
+    return;
+  }
   sqlite3_reset(statement);
   sqlite3_clear_bindings(statement);
   free_statements_[query.text].push_back(statement);

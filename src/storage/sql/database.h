@@ -32,7 +32,13 @@ namespace tidemill::sql {
 struct Query {
   const char* name;
   const char* text;
+  bool kept = true;  // keep it prepared. false for the rare text that is put together at run time from constant parts (a search): it
+                     // is prepared anew each time, and only has to live as long as the call
 };
+
+// A value whose type is known at run time only, and several of them, bound to consecutive parameters.
+using Value = std::variant<std::monostate, std::int64_t, double, std::string>;
+using Values = std::vector<Value>;
 
 // Bytes that are not text.
 struct Blob {
@@ -164,7 +170,15 @@ class Tx {
   template <class... Args>
   static void bind_all(Statement& statement, const Args&... args) {
     int index = 0;
-    (bind(statement, ++index, args), ...);
+    (bind_next(statement, index, args), ...);
+  }
+  template <class T>
+  static void bind_next(Statement& statement, int& index, const T& value) {
+    if constexpr (std::is_same_v<T, Values>) {
+      for (const Value& one : value) bind_value(statement, ++index, one);
+    } else {
+      bind(statement, ++index, value);
+    }
   }
   template <class T>
   static void bind(Statement& statement, int index, const T& value) {
@@ -193,6 +207,7 @@ class Tx {
   template <class T>
   struct json_like_optional<std::optional<T>> : std::true_type {};
 
+  static void bind_value(Statement& statement, int index, const Value& value);
   static void bind_null(Statement& statement, int index);
   static void bind_integer(Statement& statement, int index, std::int64_t value);
   static void bind_real(Statement& statement, int index, double value);

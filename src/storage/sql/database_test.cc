@@ -156,6 +156,18 @@ TEST_F(DatabaseTest, BindsAndReadsEveryType) {
   EXPECT_EQ(blob.value().value(), std::string("\x00\xFF", 2));
 }
 
+TEST_F(DatabaseTest, PreparesTextMadeAtRunTimeAnewEachTime) {
+  ASSERT_TRUE(insert("a", 1.5));
+  for (const char* column : {"name", "value"}) {  // both texts may come to lie at the same address
+    const std::string text = std::string("SELECT ") + column + " FROM points WHERE name = ?1 AND value < ?2 AND ?3 IS NULL";
+    const auto found = database_->read([&](Tx& tx) {
+      return tx.one<std::string>({"points.made", text.c_str(), false}, [](const Row& row) { return row.string(0); },
+                                 Values{std::string("a"), 2.0, std::monostate()});
+    });
+    EXPECT_EQ(found.value().value(), std::string(column) == "name" ? "a" : "1.5");
+  }
+}
+
 TEST_F(DatabaseTest, AppendsStepsAndRefusesChangedOnes) {
   const std::string more = std::string(kSteps) + "-- step 2\nALTER TABLE points ADD COLUMN extra TEXT;\n";
   EXPECT_TRUE(database_->migrate("points", more));

@@ -56,6 +56,17 @@ Result<std::int64_t> Tx::run(Statement& statement) {
 
 std::int64_t Tx::last_row_id() const { return sqlite3_last_insert_rowid(connection_.handle()); }
 
+void Tx::bind_value(Statement& statement, int index, const Value& value) {
+  std::visit(
+      [&](const auto& held) {
+        if constexpr (std::is_same_v<std::decay_t<decltype(held)>, std::monostate>) {
+          bind_null(statement, index);
+        } else {
+          bind(statement, index, held);
+        }
+      },
+      value);
+}
 void Tx::bind_null(Statement& statement, int index) { sqlite3_bind_null(statement.handle, index); }
 void Tx::bind_integer(Statement& statement, int index, std::int64_t value) {
   sqlite3_bind_int64(statement.handle, index, value);

@@ -28,12 +28,18 @@
 
 namespace tidemill::models {
 
+namespace store {
+struct Content;
+}
+
 constexpr std::string_view kChampion = "champion";  // the alias of the version that a promotion put to work
 constexpr std::size_t kNameBytesMax = 256;
 constexpr std::size_t kDescriptionBytesMax = 64 * 1024;
 constexpr std::size_t kTagKeyBytesMax = 250;
 constexpr std::size_t kTagValueBytesMax = 100'000;
 constexpr std::size_t kFilesMax = 10'000;
+constexpr std::size_t kFilesInEvent = 100;  // further ones are counted only
+constexpr std::size_t kBaselineBytesMax = 16u << 20;
 constexpr std::string_view kApprovalKind = "models.approve";  // of the approvals that this room asks for
 
 // What is needed to run a version: the session, and the way from rows to its matrix. Immutable: any thread, for as long
@@ -156,6 +162,10 @@ class Models {
   [[nodiscard]] Result<void> add_gate_report(sql::Tx& tx, const access::Actor& actor, std::string_view model,
                                              std::int64_t number, const GateReport& report);
 
+  // The same in a transaction of its own, with made_by and made_ms filled in; returns the version as it is then.
+  [[nodiscard]] Result<Version> add_gate_report(const access::Actor& actor, std::string_view model, std::int64_t number,
+                                                GateReport report);
+
   // --- content ---
 
   // Returns a local, read-only copy of the ONNX file, verified by its hash when it was unpacked. kFailedPrecondition
@@ -163,8 +173,8 @@ class Models {
   [[nodiscard]] Result<std::filesystem::path> onnx_file(std::string_view model, std::int64_t number);
   // Returns the version ready to run; loaded once while anybody holds it. kUnavailable without a runtime.
   [[nodiscard]] Result<std::shared_ptr<const Scorer>> scorer(std::string_view model, std::int64_t number);
-  // Keeps what training looked like, once: another baseline later is kFailedPrecondition.
-  [[nodiscard]] Result<void> set_baseline(std::string_view model, std::int64_t number,
+  // Keeps what training looked like, once: another baseline later is kFailedPrecondition. Event models.baseline_kept.
+  [[nodiscard]] Result<void> set_baseline(const access::Actor& actor, std::string_view model, std::int64_t number,
                                           const statistics::Baseline& baseline);
   // Returns nothing when none was kept.
   [[nodiscard]] Result<std::optional<statistics::Baseline>> baseline(std::string_view model, std::int64_t number);
@@ -173,6 +183,15 @@ class Models {
 
  private:
   explicit Models(Parts parts) : parts_(std::move(parts)) {}
+
+  [[nodiscard]] Result<void> emit(sql::Tx& tx, const access::Actor& actor, std::string_view kind, std::string subject,
+                                  json::Object payload);
+  [[nodiscard]] Result<Version> decide(sql::Tx& tx, const access::Actor& actor, const Version& asked, bool approve,
+                                       std::string_view reason);
+  [[nodiscard]] Result<Version> insert_version(sql::Tx& tx, const access::Actor& actor, const NewVersion& wanted,
+                                               const store::Content& content);
+  // A local copy of the blob, its hash checked.
+  [[nodiscard]] Result<std::filesystem::path> unpacked(const std::string& blob);
 
   const Parts parts_;
 

@@ -135,8 +135,8 @@ struct GateReport {
   std::int64_t positives = 0;
   std::string data;  // SHA-256 of the labelled file
   std::vector<requirements::Verdict> verdicts;
-  Performance candidate;
-  std::optional<Performance> champion;  // absent when there was none to beat
+  std::optional<Performance> candidate;  // absent when there were too few rows to measure
+  std::optional<Performance> champion;   // absent when there was none to beat
   std::optional<Difference> difference;
   requirements::Metrics metrics;  // everything measured of the candidate
   std::string pipeline_run;

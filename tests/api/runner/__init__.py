@@ -1,0 +1,1 @@
+"""Reads and runs the data files of tests/api; see README.md there."""

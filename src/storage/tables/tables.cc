@@ -4,13 +4,14 @@
 
 #include <algorithm>
 
-#include "base/enums.h"
+#include "storage/tables/csv.h"
 #include "storage/tables/engine.h"
 
 namespace tidemill::tables {
 namespace {
 
 constexpr const char* kBatchTable = "batches";
+constexpr std::size_t kCsvBatchRows = 16'384;
 
 enum class Format { csv, parquet };
 
@@ -74,6 +75,82 @@ Result<std::string> select_list(const std::vector<Selected>& there, const std::v
     add(*found);
   }
   return list;
+}
+
+// Returns the narrowest type that holds both.
+Type wider(Type a, Type b) {
+  if (a == b) return a;
+  const bool numbers = (a == Type::integer || a == Type::real) && (b == Type::integer || b == Type::real);
+  return numbers ? Type::real : Type::text;
+}
+
+// Infers the types of the first file's columns from all files together.
+Result<std::vector<ColumnType>> csv_columns(const std::vector<std::filesystem::path>& files) {
+  std::vector<ColumnType> columns;
+  std::vector<bool> known;  // some file had a value
+  for (const auto& file : files) {
+    const CsvShape shape = TM_TRY(scan_csv(file));
+    if (columns.empty()) {
+      columns = shape.columns;
+      known.assign(columns.size(), false);
+    }
+    for (std::size_t i = 0; i < columns.size(); ++i) {
+      const auto same = std::ranges::find(shape.columns, columns[i].name, &ColumnType::name);
+      if (same == shape.columns.end() || shape.values[static_cast<std::size_t>(same - shape.columns.begin())] == 0)
+        continue;
+      columns[i].type = known[i] ? wider(columns[i].type, same->type) : same->type;
+      known[i] = true;
+    }
+  }
+  return columns;
+}
+
+void append_rows(const Frame& batch, Slice& slice, Frame& out) {
+  for (std::size_t row = 0; row < batch.rows; ++row) {
+    if (slice.offset > 0) {
+      --slice.offset;
+      continue;
+    }
+    if (slice.limit == 0) return;
+    if (slice.limit > 0) --slice.limit;
+    for (std::size_t i = 0; i < batch.columns.size(); ++i) {
+      Column& column = out.columns[i];
+      if (batch.columns[i].is_missing(row)) {
+        column.append_missing();
+        continue;
+      }
+      std::visit([&](auto& to) { to.push_back(std::get<std::decay_t<decltype(to)>>(batch.columns[i].values)[row]); },
+                 column.values);
+      if (!column.valid.empty()) column.valid.push_back(1);
+    }
+    ++out.rows;
+  }
+}
+
+Result<Frame> read_csv_files(const std::vector<std::filesystem::path>& files, const std::vector<std::string>& wanted,
+                             Slice slice, std::int64_t rows_max) {
+  std::vector<ColumnType> columns = TM_TRY(csv_columns(files));
+  if (!wanted.empty()) {
+    std::vector<ColumnType> chosen;
+    for (const auto& name : wanted) {
+      const auto found = std::ranges::find(columns, name, &ColumnType::name);
+      chosen.push_back(found == columns.end() ? ColumnType{name, Type::text}
+                                              : *found);  // read_csv tells that it is missing
+    }
+    columns = std::move(chosen);
+  }
+  Frame frame;
+  for (const auto& column : columns) frame.columns.push_back(Column::make(column.name, column.type));
+  for (const auto& file : files) {
+    TM_CHECK(read_csv(file, columns, {}, kCsvBatchRows, [&](const Frame& batch) -> Result<void> {
+      append_rows(batch, slice, frame);
+      if (static_cast<std::int64_t>(frame.rows) <= rows_max) return {};
+      return fail(Code::kTooLarge, "tables.too_many_rows",
+                  fmt::format("The CSV files have more than {} rows.", rows_max),
+                  "Read fewer files, or raise tables.rows_max.");
+    }));
+  }
+  return frame;
 }
 
 }  // namespace
@@ -145,7 +222,7 @@ Result<std::int64_t> Tables::export_parquet(const NamedSql& sql, const std::vect
 Result<Frame> Tables::read_files(const std::vector<std::filesystem::path>& files,
                                  const std::vector<std::string>& columns, Slice slice) {
   const Format format = TM_TRY(format_of(files));
-  if (format == Format::csv) return fail(Code::kUnimplemented, "tables.csv", "CSV is read in a moment.");
+  if (format == Format::csv) return read_csv_files(files, columns, slice, engine_->options().rows_max);
   Session session = TM_TRY(engine_->session());
   const auto schema = TM_TRY(parquet_schema(session, files.front()));
   // sql: names of columns cannot be bound

@@ -107,7 +107,7 @@ class Tables {
                                                     const std::filesystem::path& path,
                                                     const std::vector<NamedFrame>& frames = {});
 
-  // Returns the rows of all files in the order given, each read by its extension: .parquet, .csv or .csv.gz… (see csv.h
+  // Returns the rows of all files in the order given, each read by its extension: .parquet, .csv (see csv.h
   // for how cells become values; CSV types are inferred from all files together). `columns` empty = all, as in the
   // first file; files must have the same columns, found by name. kNotFound names a column that is not there. Types that
   // a frame cannot hold become text.

@@ -60,7 +60,9 @@ Result<std::unique_ptr<Jobs>> Jobs::create(sql::Database& database, events::Even
   return jobs;
 }
 
-void Jobs::handle(std::string kind, Handler handler) { handlers_[std::move(kind)] = std::move(handler); }
+void Jobs::handle(std::string kind, Handler handler, int parallel_max) {
+  kinds_[std::move(kind)] = {std::move(handler), parallel_max};
+}
 
 Result<void> Jobs::repeat(std::string name, const Schedule& schedule, NewJob job) {
   const std::int64_t now_ms = clock_.now_ms();
@@ -123,6 +125,11 @@ Result<Job> Jobs::get(const JobId& id) {
   return *std::move(job);
 }
 
+Result<bool> Jobs::is_running(sql::Tx& tx, const JobId& id) {
+  const auto job = TM_TRY(store::find(tx, id));
+  return job && job->state == JobState::running;
+}
+
 Result<std::int64_t> Jobs::live() {
   return database_.read([](sql::Tx& tx) { return store::count_live(tx); });
 }
@@ -164,8 +171,25 @@ void Jobs::interrupt(const JobId& id) {
 }
 
 Result<std::optional<Job>> Jobs::take() {
+  const std::lock_guard lock(take_mutex_);
+  json::Array full;
+  for (const auto& [name, kind] : kinds_) {
+    if (kind.parallel_max > 0 && at_work_[name] >= kind.parallel_max) full.emplace_back(name);
+  }
   const std::int64_t now_ms = clock_.now_ms();
-  return database_.write([&](sql::Tx& tx) { return store::take(tx, boot_, now_ms, now_ms + options_.lease_ms); });
+  auto job =
+      database_.write([&](sql::Tx& tx) { return store::take(tx, boot_, now_ms, now_ms + options_.lease_ms, full); });
+  if (job && *job) ++at_work_[(*job)->kind];
+  return job;
+}
+
+void Jobs::put_down(const std::string& kind) {
+  {
+    const std::lock_guard lock(take_mutex_);
+    --at_work_[kind];
+  }
+  if (const auto found = kinds_.find(kind); found != kinds_.end() && found->second.parallel_max > 0)
+    wake();  // another may go on now
 }
 
 void Jobs::worker_loop() {
@@ -178,7 +202,9 @@ void Jobs::worker_loop() {
     }
     auto job = take();
     if (job && *job) {
+      const std::string kind = (*job)->kind;
       run(**std::move(job));
+      put_down(kind);
       continue;
     }
     std::int64_t sleep_ms = kLookMs;
@@ -204,9 +230,9 @@ void Jobs::run(Job job) {
   Result<json::Object> outcome =
       fail(Code::kUnimplemented, "jobs.no_handler", "Nothing here does jobs of kind '" + context.job_.kind + "'.",
            "Start a server that does.");
-  if (const auto handler = handlers_.find(context.job_.kind); handler != handlers_.end()) {
+  if (const auto kind = kinds_.find(context.job_.kind); kind != kinds_.end()) {
     try {
-      outcome = handler->second(context);
+      outcome = kind->second.handler(context);
     } catch (const std::exception& caught) {
       outcome = fail(Code::kInternal, "jobs.exception", std::string("The handler failed: ") + caught.what() + ".");
     }

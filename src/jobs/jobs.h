@@ -91,8 +91,9 @@ class Jobs {
   Jobs(const Jobs&) = delete;
   Jobs& operator=(const Jobs&) = delete;
 
-  // Before start(): who does the jobs of `kind`.
-  void handle(std::string kind, Handler handler);
+  // Before start(): who does the jobs of `kind`, at most `parallel_max` of them at a time (0 = as many as there are
+  // workers). Kinds whose jobs take hours should leave some workers to the others.
+  void handle(std::string kind, Handler handler, int parallel_max = 0);
 
   // Before start(): enqueues `job` whenever `schedule` is due. The due time is kept on disk: after a longer stop it
   // fires once, not once for each time missed, and never twice for the same moment. A `key` in the job keeps a slow one
@@ -111,6 +112,7 @@ class Jobs {
   [[nodiscard]] Result<void> check_fence(sql::Tx& tx, const JobId& id, std::int64_t fence) const;
 
   [[nodiscard]] Result<Job> get(const JobId& id);
+  [[nodiscard]] Result<bool> is_running(sql::Tx& tx, const JobId& id);
 
   // Starts the workers. Call once.
   void start();
@@ -123,6 +125,10 @@ class Jobs {
 
  private:
   friend class Context;
+  struct Kind {
+    Handler handler;
+    int parallel_max = 0;
+  };
   struct Repeat {
     std::string name;
     Schedule schedule;
@@ -134,6 +140,7 @@ class Jobs {
   void worker_loop();
   void keeper_loop();
   [[nodiscard]] Result<std::optional<Job>> take();
+  void put_down(const std::string& kind);
   void run(Job job);
   [[nodiscard]] Result<void> settle(const Context& context, const Result<json::Object>& outcome);
   [[nodiscard]] Result<void> fail_or_retry(sql::Tx& tx, const Job& job, const Error& error);
@@ -146,15 +153,18 @@ class Jobs {
   events::Events& events_;
   const Clock& clock_;
   const JobsOptions options_;
-  const std::string boot_;                   // names this life of the process as owner of leases
-  std::map<std::string, Handler> handlers_;  // constant once started
-  std::vector<Repeat> repeats_;              // of the keeper's thread once started
+  const std::string boot_;             // names this life of the process as owner of leases
+  std::map<std::string, Kind> kinds_;  // constant once started
+  std::vector<Repeat> repeats_;        // of the keeper's thread once started
 
   mutable std::mutex mutex_;
   std::condition_variable woken_;
   std::int64_t wakes_ = 0;                   // guarded by mutex_
   bool stopping_ = false;                    // guarded by mutex_
   std::map<std::string, Context*> running_;  // guarded by mutex_; by job id
+
+  std::mutex take_mutex_;               // one worker takes at a time
+  std::map<std::string, int> at_work_;  // guarded by take_mutex_; how many of each kind
 
   std::vector<std::thread> threads_;  // last: they use all of the above
 };

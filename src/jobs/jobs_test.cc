@@ -219,6 +219,29 @@ TEST_F(JobsTest, ManyJobsRunOnceEach) {
   for (int n = 0; n < kMany; ++n) EXPECT_EQ(seen.count(n), 1U) << n;
 }
 
+TEST_F(JobsTest, AKindThatIsFullLeavesWorkersToTheOthers) {
+  std::atomic<int> slow_now = 0;
+  std::atomic<int> slow_most = 0;
+  std::atomic<bool> go_on = false;
+  jobs_->handle(
+      "slow",
+      [&](Context&) -> Result<json::Object> {
+        const int now = ++slow_now;
+        slow_most = std::max(slow_most.load(), now);
+        while (!go_on) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        --slow_now;
+        return json::Object{};
+      },
+      2);
+  jobs_->handle("quick", [](Context&) -> Result<json::Object> { return json::Object{}; });
+  jobs_->start();
+  for (int i = 0; i < 30; ++i) ASSERT_TRUE(enqueue({.kind = "slow"}));
+  await(enqueue({.kind = "quick"}).value(), JobState::succeeded);
+  go_on = true;
+  await_that([&] { return jobs_->live().value_or(1) == 0; });
+  EXPECT_EQ(slow_most, 2);
+}
+
 TEST_F(JobsTest, ARepeatedJobFiresOncePerMomentAcrossRestarts) {
   std::atomic<int> runs = 0;
   const auto begin = [&] {

@@ -13,7 +13,8 @@ constexpr sql::Query kFind{"jobs.find",
 constexpr sql::Query kTake{
     "jobs.take",
     "UPDATE jobs SET state = 'running', fence = fence + 1, owner = ?1, lease_until_ms = ?3 WHERE id ="
-    " (SELECT id FROM jobs WHERE state = 'queued' AND not_before_ms <= ?2 ORDER BY not_before_ms, id LIMIT 1)"
+    " (SELECT id FROM jobs WHERE state = 'queued' AND not_before_ms <= ?2 AND kind NOT IN (SELECT value FROM "
+    "json_each(?4)) ORDER BY not_before_ms, id LIMIT 1)"
     " RETURNING id, kind, key, payload, state, fence, failures, attempts_max, not_before_ms, created_ms, finished_ms,"
     " error, result"};
 constexpr sql::Query kIsHeld{"jobs.is_held", "SELECT 1 FROM jobs WHERE id = ?1 AND fence = ?2 AND state = 'running'"};
@@ -68,8 +69,9 @@ Result<void> insert(sql::Tx& tx, const Job& job) {
 
 Result<std::optional<Job>> find(sql::Tx& tx, const JobId& id) { return tx.one<Job>(kFind, read_job, id); }
 
-Result<std::optional<Job>> take(sql::Tx& tx, std::string_view owner, std::int64_t now_ms, std::int64_t lease_until_ms) {
-  return tx.one<Job>(kTake, read_job, owner, now_ms, lease_until_ms);
+Result<std::optional<Job>> take(sql::Tx& tx, std::string_view owner, std::int64_t now_ms, std::int64_t lease_until_ms,
+                                const json::Array& kinds_left_out) {
+  return tx.one<Job>(kTake, read_job, owner, now_ms, lease_until_ms, json::serialize(kinds_left_out));
 }
 
 Result<bool> is_held(sql::Tx& tx, const JobId& id, std::int64_t fence) {

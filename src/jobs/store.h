@@ -20,9 +20,9 @@ struct Outcome {
 
 [[nodiscard]] Result<void> insert(sql::Tx& tx, const Job& job);
 [[nodiscard]] Result<std::optional<Job>> find(sql::Tx& tx, const JobId& id);
-// Takes the job that has been due longest, with a new fence; nothing when none is due.
+// Takes the job that has been due longest, but none of the kinds left out, with a new fence; nothing when none is due.
 [[nodiscard]] Result<std::optional<Job>> take(sql::Tx& tx, std::string_view owner, std::int64_t now_ms,
-                                              std::int64_t lease_until_ms);
+                                              std::int64_t lease_until_ms, const json::Array& kinds_left_out);
 [[nodiscard]] Result<bool> is_held(sql::Tx& tx, const JobId& id, std::int64_t fence);
 [[nodiscard]] Result<bool> cancel_asked(sql::Tx& tx, const JobId& id);
 [[nodiscard]] Result<void> settle(sql::Tx& tx, const JobId& id, const Outcome& outcome);

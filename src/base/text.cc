@@ -1,0 +1,47 @@
+#include "base/text.h"
+
+namespace tidemill {
+namespace {
+
+constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
+constexpr std::string_view kEllipsis = "\xE2\x80\xA6";
+
+// Returns the length of the UTF-8 sequence at the front, or 0 when there is none: overlong forms, surrogates and values
+// past U+10FFFF are none.
+std::size_t sequence_length(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U; };
+  const auto continues = [&](std::size_t i) { return (byte(i) & 0xC0U) == 0x80U; };
+  const unsigned first = byte(0);
+  if (first < 0x80) return 1;
+  if (first < 0xC2) return 0;
+  if (first < 0xE0) return continues(1) ? 2 : 0;
+  if (first < 0xF0) {
+    const bool bad = (first == 0xE0 && byte(1) < 0xA0) || (first == 0xED && byte(1) > 0x9F);
+    return !bad && continues(1) && continues(2) ? 3 : 0;
+  }
+  if (first < 0xF5) {
+    const bool bad = (first == 0xF0 && byte(1) < 0x90) || (first == 0xF4 && byte(1) > 0x8F);
+    return !bad && continues(1) && continues(2) && continues(3) ? 4 : 0;
+  }
+  return 0;
+}
+
+}  // namespace
+
+std::string printable_utf8(std::string_view bytes, std::size_t bytes_max) {
+  std::string out;
+  while (!bytes.empty()) {
+    const std::size_t length = sequence_length(bytes);
+    std::string_view piece = length == 0 ? kReplacement : bytes.substr(0, length);
+    if (length == 1 && (static_cast<unsigned char>(bytes[0]) < 0x20 || bytes[0] == 0x7F)) piece = " ";
+    const bool last = bytes.size() <= (length == 0 ? 1 : length);
+    if (out.size() + piece.size() + (last ? 0 : kEllipsis.size()) > bytes_max) {
+      return out.size() + kEllipsis.size() <= bytes_max ? out + std::string(kEllipsis) : out;
+    }
+    out += piece;
+    bytes.remove_prefix(length == 0 ? 1 : length);
+  }
+  return out;
+}
+
+}  // namespace tidemill

@@ -1,0 +1,14 @@
+// Text that came from elsewhere, made fit to be stored and shown.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace tidemill {
+
+// Returns `bytes` as valid UTF-8 of at most `bytes_max` bytes: what is not UTF-8 (RFC 3629) becomes U+FFFD, control
+// characters become spaces, and "…" ends a text that was cut, never within a character.
+[[nodiscard]] std::string printable_utf8(std::string_view bytes, std::size_t bytes_max);
+
+}  // namespace tidemill

@@ -1,11 +1,12 @@
 # The rooms of src/ORDER as CMake targets.
 #
 #   tidemill_room(flow/runs DEPS base storage/sql events [LIBS targets...] [SQL schema.sql] [PUBLIC headers...]
-#                 [TEST_DEPS rooms...] [TEST_LIBS targets...])
+#                 [TEST_DEPS rooms...] [TEST_LIBS targets...] [TESTED_BY folders...])
 #
 # makes the static library tidemill_flow_runs of every .cc of this folder, and of *_test.cc the program
 # flow_runs_test with one ctest entry. A room below this one in ORDER cannot be named in DEPS. PUBLIC names headers of a
-# flow room that others may include beyond types.h, events.h and runs.h; only tools/tidy reads it. SQL makes
+# flow room that others may include beyond types.h, events.h and runs.h; only tools/tidy reads it, and TESTED_BY, where
+# a room is tested from outside instead of by *_test.cc. SQL makes
 #   #include "flow/runs/schema.sql.h"     // tidemill::runs::kSchemaSql, a std::string_view
 #
 #   tidemill_program(server DEPS ...)  makes the program build/tidemill of the room that holds main.cc.
@@ -74,7 +75,7 @@ function(tidemill_room_test room library)
 endfunction()
 
 function(tidemill_room room)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "SQL" "DEPS;LIBS;PUBLIC;TEST_DEPS;TEST_LIBS")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "SQL" "DEPS;LIBS;PUBLIC;TEST_DEPS;TEST_LIBS;TESTED_BY")
   if(arg_UNPARSED_ARGUMENTS)
     message(FATAL_ERROR "tidemill_room(${room}): unknown arguments ${arg_UNPARSED_ARGUMENTS}")
   endif()

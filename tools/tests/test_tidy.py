@@ -178,6 +178,13 @@ def test_a_header_called_public_may_be_included(make):
     assert found(rooms.private_headers, make(files)) == []
 
 
+def test_a_room_may_be_tested_from_outside(make):
+    files = {"src/base/text_test.cc": None, "src/base/CMakeLists.txt": "tidemill_room(base TESTED_BY tests/words)\n"}
+    assert len(found(rooms.kit, make(files))) == 1  # the folder is not there
+    files["tests/words/test_words.py"] = "\n"
+    assert found(rooms.kit, make(files)) == []
+
+
 def test_nouns_are_wanted_in_every_place(make):
     missing = found(rooms.nouns, make({"src/api/rest/runs.cc": "", "docs/reference/models.md": ""}))
     assert len(missing) == 6

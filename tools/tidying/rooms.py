@@ -122,8 +122,12 @@ def kit(tree: Tree) -> Iterator[Finding]:
             yield Finding(
                 here, 0, "has no README.md", "Write a page: purpose, invariants, tables owned, events emitted."
             )
-        if not any(f.endswith("_test.cc") for f in _files_of(tree, room)):
-            yield Finding(here, 0, "has no test", "Add <subject>_test.cc beside the code.")
+        outside = room.tested_by and all(tree.exists(folder) for folder in room.tested_by)
+        if not outside and not any(f.endswith("_test.cc") for f in _files_of(tree, room)):
+            remedy = (
+                "Add <subject>_test.cc beside the code, or name in TESTED_BY the folder that tests it from outside."
+            )
+            yield Finding(here, 0, "has no test", remedy)
         for name in ("types.h", f"{room.noun}.h") if room.path.startswith("flow/") else ():
             if not tree.exists(f"{here}/{name}"):
                 yield Finding(

@@ -33,6 +33,7 @@ class Room:
     deps: tuple[str, ...]
     test_deps: tuple[str, ...]
     public: tuple[str, ...]  # headers for other rooms beyond the usual three
+    tested_by: tuple[str, ...]  # where its tests are if not beside the code
     exists: bool
 
     @property
@@ -83,12 +84,9 @@ class Tree:
 
     def _room(self, name: str, rank: int) -> Room:
         path = f"src/{name}/CMakeLists.txt"
-        if not self.exists(path):
-            return Room(name, rank, (), (), (), any(f.startswith(f"src/{name}/") for f in self.files))
-        arguments = _cmake_arguments(self.text(path), "tidemill_room")
-        return Room(
-            name, rank, arguments.get("DEPS", ()), arguments.get("TEST_DEPS", ()), arguments.get("PUBLIC", ()), True
-        )
+        words = _cmake_arguments(self.text(path), "tidemill_room") if self.exists(path) else {}
+        lists = (words.get(key, ()) for key in ("DEPS", "TEST_DEPS", "PUBLIC", "TESTED_BY"))
+        return Room(name, rank, *lists, exists=any(f.startswith(f"src/{name}/") for f in self.files))
 
     def room_of(self, path: str) -> Room | None:
         """The room that a file, or an include written from src, lies in; the longest name wins."""

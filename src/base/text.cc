@@ -30,15 +30,17 @@ std::size_t sequence_length(std::string_view text) {
 
 std::string printable_utf8(std::string_view bytes, std::size_t bytes_max) {
   std::string out;
+  std::size_t cut = 0;  // where the ellipsis would stand
   while (!bytes.empty()) {
     const std::size_t length = sequence_length(bytes);
     std::string_view piece = length == 0 ? kReplacement : bytes.substr(0, length);
     if (length == 1 && (static_cast<unsigned char>(bytes[0]) < 0x20 || bytes[0] == 0x7F)) piece = " ";
-    const bool last = bytes.size() <= (length == 0 ? 1 : length);
-    if (out.size() + piece.size() + (last ? 0 : kEllipsis.size()) > bytes_max) {
-      return out.size() + kEllipsis.size() <= bytes_max ? out + std::string(kEllipsis) : out;
+    if (out.size() + piece.size() > bytes_max) {
+      if (kEllipsis.size() > bytes_max) return {};
+      return out.substr(0, cut) + std::string(kEllipsis);
     }
     out += piece;
+    if (out.size() + kEllipsis.size() <= bytes_max) cut = out.size();
     bytes.remove_prefix(length == 0 ? 1 : length);
   }
   return out;

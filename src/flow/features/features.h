@@ -25,12 +25,6 @@ class Datasets;
 
 namespace tidemill::features {
 
-constexpr std::size_t kColumnsMax = 2'000;  // request columns and features of one view, together
-constexpr std::size_t kSourcesMax = 64;
-constexpr std::size_t kKeyColumnsMax = 8;
-constexpr std::size_t kCategoriesMax = 100'000;  // of one column
-constexpr std::int64_t kDurationMaxMs = 50LL * 365 * 86'400'000;
-
 struct Settings {
   std::int64_t push_rows_max = 10'000;       // of one push: kTooLarge past it
   std::int64_t request_rows_max = 100'000;   // of one online request: kTooLarge past it

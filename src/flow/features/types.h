@@ -15,6 +15,12 @@
 
 namespace tidemill::features {
 
+constexpr std::size_t kColumnsMax = 2'000;  // request columns and features of one view, together
+constexpr std::size_t kSourcesMax = 64;
+constexpr std::size_t kKeyColumnsMax = 8;
+constexpr std::size_t kCategoriesMax = 100'000;  // of one column
+constexpr std::int64_t kDurationMaxMs = 50LL * 365 * 86'400'000;
+
 // A column that the asker brings along.
 struct RequestColumn {
   using json_defaults = void;
@@ -89,18 +95,26 @@ struct OutputColumn {
 };
 BOOST_DESCRIBE_STRUCT(OutputColumn, (), (name, type, kind, categories))
 
+// What a view reads of one of its sources.
+struct Reads {
+  std::string dataset;
+  std::vector<tables::ColumnType> columns;
+};
+BOOST_DESCRIBE_STRUCT(Reads, (), (dataset, columns))
+
 // A view is written once; a changed definition of the same name is the next number. "flights" means its newest,
 // "flights@2" the second.
 struct View {
   std::string name;
-  std::int64_t number = 0;  // 1, 2, 3 …
-  std::string digest;       // SHA-256 of the definition
-  NewView definition;       // with every default filled in
+  std::int64_t number = 0;   // 1, 2, 3 …
+  std::string digest;        // SHA-256 of the definition
+  NewView definition;        // with every default filled in
+  std::vector<Reads> reads;  // in the order of definition.sources
   std::vector<OutputColumn> columns;
   std::string made_by;
   std::int64_t made_ms = 0;
 };
-BOOST_DESCRIBE_STRUCT(View, (), (name, number, digest, definition, columns, made_by, made_ms))
+BOOST_DESCRIBE_STRUCT(View, (), (name, number, digest, definition, reads, columns, made_by, made_ms))
 
 struct DatasetRef {
   std::string dataset;

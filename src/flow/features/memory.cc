@@ -1,0 +1,216 @@
+#include "flow/features/memory.h"
+
+#include <fmt/format.h>
+#include <xxhash.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <numeric>
+#include <tuple>
+#include <utility>
+
+namespace tidemill::features {
+namespace {
+
+using tables::Column;
+using tables::Type;
+
+constexpr std::int64_t kAlways = std::numeric_limits<std::int64_t>::min();
+
+}  // namespace
+
+struct SourceMemory::Keyed {
+  std::int64_t known_ms = 0;
+  RowId id;
+  std::size_t row = 0;
+};
+
+RowId row_id(const SourcePlan& plan, const TypedColumns& columns, std::size_t row, std::string& scratch) {
+  scratch.clear();
+  for (const std::size_t part : plan.id) append_key(scratch, *columns[part], row);
+  const XXH128_hash_t hash = XXH3_128bits(scratch.data(), scratch.size());
+  return {hash.high64, hash.low64};
+}
+
+std::int64_t known_ms(const SourcePlan& plan, const TypedColumns& columns, std::size_t row) {
+  if (plan.always_known()) return kAlways;
+  const Column& known = *columns[plan.known];
+  if (known.is_missing(row)) return kForever;
+  std::int64_t at_ms = 0;
+  return __builtin_add_overflow(known.integers()[row], plan.delay_ms, &at_ms) ? kForever : at_ms;
+}
+
+SourceMemory::SourceMemory(const SourcePlan& plan) : plan_(plan) {
+  for (const GroupPlan& one : plan.groups) {
+    auto group = std::make_unique<Group>();
+    group->layout.cells = one.cells.size();
+    group->layout.sums = one.sums;
+    group->layout.events = plan.event != kNone;
+    for (const std::size_t column : one.cells) group->layout.types.push_back(plan.columns[column].type);
+    groups_.push_back(std::move(group));
+  }
+}
+
+Result<void> SourceMemory::check_sums(const TypedColumns& columns, std::size_t rows) const {
+  for (const GroupPlan& group : plan_.groups) {
+    for (const std::size_t sum : group.sums) {
+      if (sum == kNone) continue;
+      const Column& column = *columns[group.cells[sum]];
+      for (std::size_t row = 0; row < rows; ++row) {
+        const double value = column.number(row);
+        if (!(std::fabs(value) > kSumValueMax)) continue;  // missing and NaN count as missing
+        return fail(Code::kInvalidArgument, "features.invalid",
+                    fmt::format("Dataset {}: column '{}' is {:g} in row {}, too large to be summed exactly.",
+                                plan_.dataset, column.name, value, row + 1),
+                    fmt::format("Keep values of windows within {:g}, for example by another unit.", kSumValueMax));
+      }
+    }
+  }
+  return {};
+}
+
+Result<void> SourceMemory::add(const tables::Frame& rows) {
+  const TypedColumns columns = TM_TRY(TypedColumns::of(rows, plan_.columns, fmt::format("Dataset {}", plan_.dataset)));
+  TM_CHECK(check_sums(columns, rows.rows));
+  std::vector<Keyed> order;
+  order.reserve(rows.rows);
+  std::string scratch;
+  for (std::size_t row = 0; row < rows.rows; ++row) {
+    const std::int64_t at_ms = known_ms(plan_, columns, row);
+    if (at_ms == kForever || (at_ms != kAlways && at_ms < complete_from_ms_)) continue;
+    order.push_back({at_ms, row_id(plan_, columns, row, scratch), row});
+  }
+  std::sort(order.begin(), order.end(), [](const Keyed& a, const Keyed& b) {
+    return std::tie(a.known_ms, a.id, a.row) < std::tie(b.known_ms, b.id, b.row);
+  });
+  versions_.reserve(versions_.size() + order.size());
+  for (const Keyed& one : order) insert(columns, one);
+  for (Series* series : touched_) {
+    if (series->dirty()) series->finish();
+  }
+  touched_.clear();
+  return {};
+}
+
+void SourceMemory::insert(const TypedColumns& columns, const Keyed& keyed) {
+  const std::size_t row = keyed.row;
+  const std::int64_t at_ms = keyed.known_ms;
+  Versions& versions = versions_[keyed.id];
+  const auto next = std::lower_bound(versions.begin(), versions.end(), at_ms,
+                                     [](const Version& v, std::int64_t ms) { return v.known_ms < ms; });
+  const bool replaces = next != versions.end() && next->known_ms == at_ms;
+  Series::Row mine;
+  mine.known_ms = at_ms;
+  mine.id = keyed.id;
+  mine.event_ms = event_of(columns, keyed);
+  if (replaces) {
+    const auto after = std::next(next);
+    mine.until_ms = after == versions.end() ? kForever : after->known_ms;
+  } else if (next != versions.end()) {
+    mine.until_ms = next->known_ms;
+  }
+  Version fresh{at_ms, std::vector<Series*>(groups_.size(), nullptr)};
+  for (std::size_t g = 0; g < groups_.size(); ++g) {
+    Series* const series = series_of(g, columns, row);
+    fresh.series[g] = series;
+    Series* const old = replaces ? next->series[g] : nullptr;
+    if (old != nullptr && old != series) touched(old)->erase(at_ms, keyed.id);
+    if (series == nullptr) continue;
+    if (old == series) {
+      touched(series)->overwrite(at_ms, keyed.id, mine.event_ms, cells_of(plan_.groups[g], columns, row));
+    } else {
+      touched(series)->add(mine, cells_of(plan_.groups[g], columns, row));
+    }
+  }
+  if (replaces) {
+    *next = std::move(fresh);
+    return;
+  }
+  if (next != versions.begin()) {
+    const Version& corrected = *std::prev(next);
+    for (Series* series : corrected.series) {
+      if (series != nullptr) touched(series)->set_until(corrected.known_ms, keyed.id, at_ms);
+    }
+  }
+  versions.insert(next, std::move(fresh));
+  ++rows_;
+  if (at_ms != kAlways) newest_known_ms_ = std::max(newest_known_ms_, at_ms);
+}
+
+std::int64_t SourceMemory::event_of(const TypedColumns& columns, const Keyed& keyed) const {
+  if (plan_.event == kNone) return keyed.known_ms;
+  const Column& event = *columns[plan_.event];
+  return event.is_missing(keyed.row) ? kAlways : event.integers()[keyed.row];
+}
+
+Series* SourceMemory::series_of(std::size_t group, const TypedColumns& columns, std::size_t row) {
+  if (!key_of(columns, plan_.groups[group].key, row, key_)) return nullptr;
+  Group& owner = *groups_[group];
+  const auto found = owner.series.find(std::string_view(key_));
+  if (found != owner.series.end()) return found->second.get();
+  return owner.series.emplace(key_, std::make_unique<Series>(owner.layout)).first->second.get();
+}
+
+std::span<const Cell> SourceMemory::cells_of(const GroupPlan& plan, const TypedColumns& columns, std::size_t row) {
+  cells_.clear();
+  for (const std::size_t at : plan.cells) {
+    const Column& column = *columns[at];
+    Cell cell;
+    if (!column.is_missing(row)) {
+      cell.there = true;
+      switch (column.type) {
+        case Type::boolean:
+          cell.bits = column.booleans()[row];
+          break;
+        case Type::real:
+          cell.bits = std::bit_cast<std::uint64_t>(column.reals()[row]);
+          cell.there = !std::isnan(column.reals()[row]);
+          break;
+        case Type::text:
+          cell.bits = text_index(column.texts()[row]);
+          break;
+        default:
+          cell.bits = static_cast<std::uint64_t>(column.integers()[row]);
+      }
+    }
+    cells_.push_back(cell);
+  }
+  return cells_;
+}
+
+std::uint64_t SourceMemory::text_index(const std::string& text) {
+  const auto [found, added] = text_index_.try_emplace(text, texts_.size());
+  if (added) texts_.push_back(text);
+  return found->second;
+}
+
+Series* SourceMemory::touched(Series* series) {
+  if (!series->dirty()) touched_.push_back(series);
+  return series;
+}
+
+void SourceMemory::drop_before(std::int64_t known_ms) {
+  if (plan_.always_known() || known_ms <= complete_from_ms_) return;
+  complete_from_ms_ = known_ms;
+  for (auto id = versions_.begin(); id != versions_.end();) {
+    const std::size_t dropped = std::erase_if(id->second, [&](const Version& v) { return v.known_ms < known_ms; });
+    rows_ -= dropped;
+    id = id->second.empty() ? versions_.erase(id) : std::next(id);
+  }
+  for (const auto& group : groups_) {
+    for (auto one = group->series.begin(); one != group->series.end();) {
+      one->second->drop_before(known_ms);
+      if (one->second->dirty()) one->second->finish();
+      one = one->second->size() == 0 ? group->series.erase(one) : std::next(one);
+    }
+  }
+}
+
+const Series* SourceMemory::find(std::size_t group, std::string_view key) const {
+  const ByKey& series = groups_[group]->series;
+  const auto found = series.find(key);
+  return found == series.end() ? nullptr : found->second.get();
+}
+
+}  // namespace tidemill::features

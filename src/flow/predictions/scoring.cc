@@ -14,23 +14,35 @@ namespace {
 
 using Encoded = std::vector<float>;
 
+// Rows that a version scores for callers, or beside them: the same version may do both in one request.
+struct Part {
+  std::int64_t version = 0;
+  bool shadow = false;
+  auto operator<=>(const Part&) const = default;
+};
+
 // A request while it is worked on.
 struct Job {
   const Ask* ask = nullptr;
   std::size_t rows = 0;
   std::vector<std::string> ids;
   std::vector<std::int64_t> at_ms;
-  std::vector<std::int64_t> versions;                        // that answers each row
-  std::map<std::int64_t, std::vector<std::size_t>> rows_of;  // by version: the rows it scores, shadows all of them
-  std::map<std::int64_t, Encoded> features;                  // by version: those rows, encoded
-  std::map<std::int64_t, std::vector<double>> scores;
+  std::vector<std::int64_t> versions;                // that answers each row
+  std::map<Part, std::vector<std::size_t>> rows_of;  // which rows each part scores; a shadow those that it does not answer itself
+  std::map<Part, Encoded> features;                  // those rows, encoded
+  std::map<Part, std::vector<double>> scores;
   std::optional<Error> error;
 };
 
 // All rows of one version over all jobs.
 struct Run {
   std::vector<float> matrix;
-  std::vector<std::pair<std::size_t, std::size_t>> parts;  // (job, rows)
+  struct Piece {
+    std::size_t job = 0;
+    Part part;
+    std::size_t rows = 0;
+  };
+  std::vector<Piece> pieces;
 };
 
 void set_identity(Job& job, std::int64_t now_ms) {
@@ -45,16 +57,16 @@ Result<void> set_versions(Job& job, const Loaded& loaded) {
   for (const auto& id : job.ids) {
     job.versions.push_back(job.ask->version != 0 ? job.ask->version : deployments::assign(loaded.deployment, id));
   }
-  for (std::size_t i = 0; i < job.rows; ++i) job.rows_of[job.versions[i]].push_back(i);
-  for (const std::int64_t shadow : loaded.deployment.shadows) {
-    if (job.rows_of.contains(shadow)) continue;  // it answers part of this request itself
-    auto& all = job.rows_of[shadow];
-    for (std::size_t i = 0; i < job.rows; ++i) all.push_back(i);
+  for (std::size_t i = 0; i < job.rows; ++i) {
+    job.rows_of[{job.versions[i], false}].push_back(i);
+    for (const std::int64_t shadow : loaded.deployment.shadows) {
+      if (shadow != job.versions[i]) job.rows_of[{shadow, true}].push_back(i);
+    }
   }
-  for (const auto& [version, rows] : job.rows_of) {
-    if (loaded.scorers.contains(version)) continue;
+  for (const auto& [part, rows] : job.rows_of) {
+    if (loaded.scorers.contains(part.version)) continue;
     return fail(Code::kNotFound, "predictions.version_not_deployed",
-                fmt::format("Version {} is not one that '{}' runs.", version, loaded.deployment.name), "Leave the version out.");
+                fmt::format("Version {} is not one that '{}' runs.", part.version, loaded.deployment.name), "Leave the version out.");
   }
   return {};
 }
@@ -90,26 +102,27 @@ Result<void> encode(Job& job, const Loaded& loaded, const Parts& parts) {
   if (!loaded.deployment.feature_view.empty() && !job.ask->tensor) {
     looked_up = TM_TRY(parts.look_up(loaded.deployment.feature_view, job.ask->rows, job.at_ms));
   }
-  for (const auto& [version, rows] : job.rows_of) {
-    const auto& encoder = loaded.scorers.at(version)->encoder;
+  for (const auto& [part, rows] : job.rows_of) {
+    const auto& encoder = loaded.scorers.at(part.version)->encoder;
     Encoded matrix = job.ask->tensor ? TM_TRY(matrix_of(*job.ask->tensor, encoder.width()))
                                      : TM_TRY(encoder.encode(looked_up ? *looked_up : job.ask->rows));
-    job.features[version] = rows.size() == job.rows ? std::move(matrix) : pick(matrix, rows, encoder.width());
+    job.features[part] = rows.size() == job.rows ? std::move(matrix) : pick(matrix, rows, encoder.width());
   }
   return {};
 }
 
-Result<void> run_version(const models::Scorer& scorer, std::int64_t version, const Run& run, std::vector<Job>& jobs) {
+Result<void> run_version(const models::Scorer& scorer, const Run& run, std::vector<Job>& jobs) {
   const std::size_t width = scorer.encoder.width();
   std::vector<double> scores(run.matrix.size() / width);
   TM_CHECK(scorer.session->score(std::span<const float>(run.matrix), static_cast<std::int64_t>(width), scores));
   std::size_t at = 0;
-  for (const auto& [job, rows] : run.parts) {
+  for (const auto& piece : run.pieces) {
     const auto begin = scores.begin() + static_cast<std::ptrdiff_t>(at);
-    jobs[job].scores[version].assign(begin, begin + static_cast<std::ptrdiff_t>(rows));
-    at += rows;
-    if (std::ranges::any_of(jobs[job].scores[version], [](double score) { return !std::isfinite(score); })) {
-      jobs[job].error = Error{Code::kInvalidArgument, "predictions.no_number", "The model has no finite answer for a row of this request.",
+    auto& own = jobs[piece.job].scores[piece.part];
+    own.assign(begin, begin + static_cast<std::ptrdiff_t>(piece.rows));
+    at += piece.rows;
+    if (std::ranges::any_of(own, [](double score) { return !std::isfinite(score); })) {
+      jobs[piece.job].error = Error{Code::kInvalidArgument, "predictions.no_number", "The model has no finite answer for a row of this request.",
                               "Check the values that were sent.", {}};
     }
   }
@@ -122,10 +135,9 @@ Answer answer_of(const Job& job, const Loaded& loaded) {
   answer.ids = job.ids;
   answer.versions = job.versions;
   answer.probabilities.resize(job.rows);
-  for (const auto& [version, rows] : job.rows_of) {
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-      if (job.versions[rows[i]] == version) answer.probabilities[rows[i]] = job.scores.at(version)[i];
-    }
+  for (const auto& [part, rows] : job.rows_of) {
+    if (part.shadow) continue;
+    for (std::size_t i = 0; i < rows.size(); ++i) answer.probabilities[rows[i]] = job.scores.at(part)[i];
   }
   for (const double probability : answer.probabilities) answer.labels.push_back(probability >= 0.5 ? 1 : 0);
   return answer;
@@ -133,22 +145,21 @@ Answer answer_of(const Job& job, const Loaded& loaded) {
 
 std::vector<Record> records_of(Job& job, const Loaded& loaded, std::int64_t now_ms) {
   std::vector<Record> records;
-  for (auto& [version, rows] : job.rows_of) {
+  for (auto& [part, rows] : job.rows_of) {
     Batch batch;
     batch.deployment = loaded.deployment.name;
     batch.model = loaded.deployment.model;
-    batch.version = version;
-    const bool served = job.versions[rows.front()] == version;
-    const bool candidate = loaded.deployment.candidate && loaded.deployment.candidate->version == version;
-    batch.role = !served ? Role::shadow : (candidate ? Role::candidate : Role::champion);
+    batch.version = part.version;
+    const bool candidate = loaded.deployment.candidate && loaded.deployment.candidate->version == part.version;
+    batch.role = part.shadow ? Role::shadow : (candidate ? Role::candidate : Role::champion);
     batch.logged_ms = now_ms;
     for (const std::size_t row : rows) {
       batch.ids.push_back(job.ids[row]);
       batch.at_ms.push_back(job.at_ms[row]);
     }
-    batch.scores = std::move(job.scores.at(version));
-    batch.width = static_cast<std::uint32_t>(loaded.scorers.at(version)->encoder.width());
-    batch.features = std::move(job.features.at(version));
+    batch.scores = std::move(job.scores.at(part));
+    batch.width = static_cast<std::uint32_t>(loaded.scorers.at(part.version)->encoder.width());
+    batch.features = std::move(job.features.at(part));
     records.emplace_back(std::move(batch));
   }
   return records;
@@ -170,15 +181,15 @@ std::vector<Scored> score(const Loaded& loaded, const Parts& parts, const std::v
       job.error = std::move(prepared).error();
       continue;
     }
-    for (const auto& [version, features] : job.features) {
-      Run& run = runs[version];
+    for (const auto& [part, features] : job.features) {
+      Run& run = runs[part.version];
       run.matrix.insert(run.matrix.end(), features.begin(), features.end());
-      run.parts.emplace_back(i, job.rows_of[version].size());
+      run.pieces.push_back({i, part, job.rows_of[part].size()});
     }
   }
   for (const auto& [version, run] : runs) {
-    if (auto ran = run_version(*loaded.scorers.at(version), version, run, jobs); !ran) {
-      for (const auto& [job, rows] : run.parts) jobs[job].error = ran.error();
+    if (auto ran = run_version(*loaded.scorers.at(version), run, jobs); !ran) {
+      for (const auto& piece : run.pieces) jobs[piece.job].error = ran.error();
     }
   }
   std::vector<Scored> out;

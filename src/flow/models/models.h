@@ -162,9 +162,9 @@ class Models {
   [[nodiscard]] Result<void> add_gate_report(sql::Tx& tx, const access::Actor& actor, std::string_view model,
                                              std::int64_t number, const GateReport& report);
 
-  // The same in a transaction of its own, with made_by and made_ms filled in; returns the version as it is then.
+  // The same in a transaction of its own; returns the version as it is then.
   [[nodiscard]] Result<Version> add_gate_report(const access::Actor& actor, std::string_view model, std::int64_t number,
-                                                GateReport report);
+                                                const GateReport& report);
 
   // --- content ---
 

@@ -129,9 +129,7 @@ Result<void> Models::add_gate_report(sql::Tx& tx, const access::Actor& actor, st
 }
 
 Result<Version> Models::add_gate_report(const access::Actor& actor, std::string_view model, std::int64_t number,
-                                        GateReport report) {
-  report.made_by = actor.name;
-  report.made_ms = parts_.clock.now_ms();
+                                        const GateReport& report) {
   return parts_.database.write([&](sql::Tx& tx) -> Result<Version> {
     TM_CHECK(add_gate_report(tx, actor, model, number, report));
     return version(tx, model, number);

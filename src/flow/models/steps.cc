@@ -186,6 +186,8 @@ Result<json::Object> gate_step(Models& models, const pipelines::BuiltinCall& cal
     report = TM_TRY(judge(models, with.model, with.version, with.requirement, TM_TRY(input(call, "data")), with));
     report.pipeline_run = call.run.str();
     report.step = call.step;
+    report.made_by = call.actor.name;
+    report.made_ms = models.parts().clock.now_ms();
     TM_TRY(models.add_gate_report(call.actor, with.model, with.version, report));
   }
   call.log(fmt::format("{}: {}", report.passed ? "passed" : "not passed", report.reason));

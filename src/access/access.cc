@@ -14,25 +14,29 @@ namespace tidemill::access {
 namespace {
 
 constexpr std::size_t kSecretBytes = 32;
-constexpr std::size_t kPrefixChars = 11;  // "tm_" and eight digits: enough to tell tokens apart, useless to guess the rest
+constexpr std::size_t kPrefixChars =
+    11;  // "tm_" and eight digits: enough to tell tokens apart, useless to guess the rest
 constexpr std::size_t kTokenBytesMax = 256;
 constexpr std::size_t kFailuresKept = 10'000;
 
-constexpr sql::Query kAddPerson{"people.add", "INSERT INTO people (name, roles, password, made_ms) VALUES (?1, ?2, ?3, ?4)"};
+constexpr sql::Query kAddPerson{"people.add",
+                                "INSERT INTO people (name, roles, password, made_ms) VALUES (?1, ?2, ?3, ?4)"};
 constexpr sql::Query kPeople{"people.list", "SELECT name, roles, disabled, made_ms FROM people ORDER BY name"};
 constexpr sql::Query kPerson{"people.get", "SELECT name, roles, disabled, made_ms FROM people WHERE name = ?1"};
 constexpr sql::Query kPassword{"people.password", "SELECT password FROM people WHERE name = ?1 AND disabled = 0"};
 constexpr sql::Query kCountPeople{"people.count", "SELECT count(*) FROM people"};
 constexpr sql::Query kDisable{"people.disable", "UPDATE people SET disabled = 1 WHERE name = ?1"};
 constexpr sql::Query kAddToken{
-    "tokens.add", "INSERT INTO tokens (sha256, person, prefix, label, made_ms, expires_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)"};
-constexpr sql::Query kTokens{"tokens.list",
-                             "SELECT person, prefix, label, made_ms, expires_ms FROM tokens WHERE person = ?1 ORDER BY made_ms"};
+    "tokens.add",
+    "INSERT INTO tokens (sha256, person, prefix, label, made_ms, expires_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)"};
+constexpr sql::Query kTokens{
+    "tokens.list", "SELECT person, prefix, label, made_ms, expires_ms FROM tokens WHERE person = ?1 ORDER BY made_ms"};
 constexpr sql::Query kRevoke{"tokens.revoke", "DELETE FROM tokens WHERE person = ?1 AND prefix = ?2"};
 constexpr sql::Query kRevokeAll{"tokens.revoke_all", "DELETE FROM tokens WHERE person = ?1"};
-constexpr sql::Query kOwner{"tokens.owner",
-                            "SELECT p.name, p.roles, p.disabled, p.made_ms, t.expires_ms FROM tokens t JOIN people p ON p.name = t.person"
-                            " WHERE t.sha256 = ?1 AND p.disabled = 0"};
+constexpr sql::Query kOwner{
+    "tokens.owner",
+    "SELECT p.name, p.roles, p.disabled, p.made_ms, t.expires_ms FROM tokens t JOIN people p ON p.name = t.person"
+    " WHERE t.sha256 = ?1 AND p.disabled = 0"};
 
 std::string roles_text(const std::vector<Role>& roles) { return json::encode(roles); }
 
@@ -49,8 +53,11 @@ Token read_token(const sql::Row& row) {
 }
 
 Error not_signed_in() {
-  return {Code::kUnauthenticated, "access.unauthenticated", "The name, password or token is not right, or no longer valid.",
-          "Sign in again, or ask an admin for a new token.", {}};
+  return {Code::kUnauthenticated,
+          "access.unauthenticated",
+          "The name, password or token is not right, or no longer valid.",
+          "Sign in again, or ask an admin for a new token.",
+          {}};
 }
 
 // Argon2id at libsodium's "interactive" cost: 64 MiB, two passes.
@@ -58,7 +65,8 @@ Result<std::string> hash_password(const std::string& password) {
   std::array<char, crypto_pwhash_STRBYTES> text{};
   if (crypto_pwhash_str(text.data(), password.data(), password.size(), crypto_pwhash_OPSLIMIT_INTERACTIVE,
                         crypto_pwhash_MEMLIMIT_INTERACTIVE) != 0) {
-    return fail(Code::kUnavailable, "access.no_memory", "There was not enough memory to hash the password.", "Try again.");
+    return fail(Code::kUnavailable, "access.no_memory", "There was not enough memory to hash the password.",
+                "Try again.");
   }
   return std::string(text.data());
 }
@@ -103,12 +111,14 @@ Result<Person> Access::add_person(const Actor& actor, const NewPerson& person) {
   }
   for (const char* reserved : {"system", "local", "visitor"}) {
     if (person.name == reserved) {
-      return fail(Code::kInvalidArgument, "people.reserved", fmt::format("'{}' is the engine's own name.", person.name), "Choose another name.");
+      return fail(Code::kInvalidArgument, "people.reserved", fmt::format("'{}' is the engine's own name.", person.name),
+                  "Choose another name.");
     }
   }
   std::optional<std::string> password;
   if (person.password) {
-    if (static_cast<std::int64_t>(person.password->size()) < options_.password_bytes_min || person.password->size() > 1024) {
+    if (static_cast<std::int64_t>(person.password->size()) < options_.password_bytes_min ||
+        person.password->size() > 1024) {
       return fail(Code::kInvalidArgument, "people.bad_password",
                   fmt::format("A password has {} to 1024 bytes.", options_.password_bytes_min), "Choose another one.");
     }
@@ -122,7 +132,8 @@ Result<Person> Access::add_person(const Actor& actor, const NewPerson& person) {
     }
     auto inserted = tx.exec(kAddPerson, person.name, roles_text(person.roles), password, clock_.now_ms());
     if (!inserted && inserted.error().code == Code::kAlreadyExists) {
-      return fail(Code::kAlreadyExists, "people.taken", fmt::format("There is an account '{}' already.", person.name), "Choose another name.");
+      return fail(Code::kAlreadyExists, "people.taken", fmt::format("There is an account '{}' already.", person.name),
+                  "Choose another name.");
     }
     TM_CHECK(inserted);
     TM_CHECK(events_.append(tx, {"people.added", "people/" + person.name, actor.name,
@@ -142,7 +153,8 @@ Result<Person> Access::disable_person(const Actor& actor, std::string_view name)
     const Person person = TM_TRY(get_person(tx, name));
     const auto everybody = TM_TRY(tx.all<Person>(kPeople, read_person));
     if (is_admin(person) && std::ranges::count_if(everybody, is_admin) == 1) {
-      return fail(Code::kFailedPrecondition, "people.last_admin", fmt::format("'{}' is the last admin.", name), "Make another admin first.");
+      return fail(Code::kFailedPrecondition, "people.last_admin", fmt::format("'{}' is the last admin.", name),
+                  "Make another admin first.");
     }
     TM_CHECK(tx.exec(kDisable, name));
     TM_CHECK(tx.exec(kRevokeAll, name));
@@ -155,7 +167,8 @@ Result<Person> Access::disable_person(const Actor& actor, std::string_view name)
 
 Result<MadeToken> Access::make_token(const Actor& actor, std::string_view person, const NewToken& token) {
   if (actor.name != person && !actor.has(Right::admin)) {
-    return fail(Code::kPermissionDenied, "tokens.not_yours", fmt::format("'{}' may not make tokens for '{}'.", actor.name, person),
+    return fail(Code::kPermissionDenied, "tokens.not_yours",
+                fmt::format("'{}' may not make tokens for '{}'.", actor.name, person),
                 "Make one for yourself, or ask an admin.");
   }
   if (token.label.size() > 200) {
@@ -166,7 +179,8 @@ Result<MadeToken> Access::make_token(const Actor& actor, std::string_view person
   TM_CHECK(database_.write([&](sql::Tx& tx) -> Result<void> {
     const Person owner = TM_TRY(get_person(tx, person));
     if (owner.disabled) {
-      return fail(Code::kFailedPrecondition, "people.closed", fmt::format("The account '{}' is closed.", person), "Use another one.");
+      return fail(Code::kFailedPrecondition, "people.closed", fmt::format("The account '{}' is closed.", person),
+                  "Use another one.");
     }
     TM_CHECK(tx.exec(kAddToken, sha256_hex(secret), person, prefix, token.label, clock_.now_ms(), token.expires_ms));
     TM_CHECK(events_.append(tx, {"tokens.made", "people/" + std::string(person), actor.name,
@@ -178,20 +192,21 @@ Result<MadeToken> Access::make_token(const Actor& actor, std::string_view person
 
 Result<std::vector<Token>> Access::tokens(const Actor& actor, std::string_view person) {
   if (actor.name != person && !actor.has(Right::admin)) {
-    return fail(Code::kPermissionDenied, "tokens.not_yours", fmt::format("'{}' may not see the tokens of '{}'.", actor.name, person),
-                "Ask an admin.");
+    return fail(Code::kPermissionDenied, "tokens.not_yours",
+                fmt::format("'{}' may not see the tokens of '{}'.", actor.name, person), "Ask an admin.");
   }
   return database_.read([&](sql::Tx& tx) { return tx.all<Token>(kTokens, read_token, person); });
 }
 
 Result<void> Access::revoke_token(const Actor& actor, std::string_view person, std::string_view prefix) {
   if (actor.name != person && !actor.has(Right::admin)) {
-    return fail(Code::kPermissionDenied, "tokens.not_yours", fmt::format("'{}' may not revoke tokens of '{}'.", actor.name, person),
-                "Ask an admin.");
+    return fail(Code::kPermissionDenied, "tokens.not_yours",
+                fmt::format("'{}' may not revoke tokens of '{}'.", actor.name, person), "Ask an admin.");
   }
   auto revoked = database_.write([&](sql::Tx& tx) -> Result<void> {
     if (TM_TRY(tx.exec(kRevoke, person, prefix)) == 0) {
-      return fail(Code::kNotFound, "tokens.unknown", fmt::format("'{}' has no token '{}'.", person, prefix), "List the tokens.");
+      return fail(Code::kNotFound, "tokens.unknown", fmt::format("'{}' has no token '{}'.", person, prefix),
+                  "List the tokens.");
     }
     TM_CHECK(events_.append(tx, {"tokens.revoked", "people/" + std::string(person), actor.name,
                                  json::Object{{"prefix", std::string(prefix)}}}));
@@ -213,20 +228,31 @@ void Access::drop_token(std::string_view token) {
   lent_.erase(sha256_hex(token));
 }
 
+std::optional<Actor> Access::known_bearer(std::string_view token) {
+  if (token.empty() || token.size() > kTokenBytesMax) return std::nullopt;
+  const std::string key = sha256_hex(token);
+  const std::lock_guard lock(mutex_);
+  if (const auto lent = lent_.find(key); lent != lent_.end()) return lent->second;
+  const auto found = cache_.find(key);
+  if (found == cache_.end() || found->second.until_ms <= clock_.steady_ms()) return std::nullopt;
+  return found->second.actor;
+}
+
 Result<Actor> Access::authenticate_bearer(std::string_view token) {
   if (token.empty() || token.size() > kTokenBytesMax) return fail(not_signed_in());
+  if (auto actor = known_bearer(token)) return *std::move(actor);
   const std::string key = sha256_hex(token);
-  {
-    const std::lock_guard lock(mutex_);
-    if (const auto lent = lent_.find(key); lent != lent_.end()) return lent->second;
-  }
-  if (auto actor = cached(key)) return *std::move(actor);
   struct Owner {
     Person person;
     std::optional<std::int64_t> expires_ms;
   };
   const auto owner = TM_TRY(database_.read([&](sql::Tx& tx) {
-    return tx.one<Owner>(kOwner, [](const sql::Row& row) { return Owner{read_person(row), row.maybe_integer(4)}; }, key);
+    return tx.one<Owner>(
+        kOwner,
+        [](const sql::Row& row) {
+          return Owner{read_person(row), row.maybe_integer(4)};
+        },
+        key);
   }));
   if (!owner || (owner->expires_ms && *owner->expires_ms <= clock_.now_ms())) return fail(not_signed_in());
   const Actor actor{owner->person.name, owner->person.roles};
@@ -244,7 +270,8 @@ Result<Actor> Access::authenticate_basic(std::string_view name, std::string_view
   if (auto actor = cached(key)) return *std::move(actor);
   TM_CHECK(check_failures(name));
   const auto found = TM_TRY(database_.read([&](sql::Tx& tx) {
-    return tx.one<std::string>(kPassword, [](const sql::Row& row) { return row.string(0); }, name);
+    return tx.one<std::string>(
+        kPassword, [](const sql::Row& row) { return row.string(0); }, name);
   }));
   const bool known = found && !found->empty();
   const bool fits = password_fits(known ? *found : nobodys_hash(), secret);
@@ -285,7 +312,8 @@ Result<void> Access::check_failures(std::string_view name) {
     return {};
   }
   if (found->second.count < options_.failures_max) return {};
-  return fail(Code::kExhausted, "access.too_many_failures", "Too many wrong passwords for this name.", "Wait a minute, then try again.");
+  return fail(Code::kExhausted, "access.too_many_failures", "Too many wrong passwords for this name.",
+              "Wait a minute, then try again.");
 }
 
 void Access::count_failure(std::string_view name) {

@@ -28,7 +28,9 @@ class AccessTest : public testing::Test {
     ASSERT_TRUE(access_->add_person(kAdmin, {"li", {Role::approver}, {}}));
   }
   Approval ask(const Actor& actor, json::Object evidence = {}) {
-    return database_->write([&](sql::Tx& tx) { return access_->ask(tx, actor, "models/m/1", "models.approve", evidence); }).value();
+    return database_
+        ->write([&](sql::Tx& tx) { return access_->ask(tx, actor, "models/m/1", "models.approve", evidence); })
+        .value();
   }
   Result<Approval> decide(const Actor& actor, const ApprovalId& id, std::string_view reason = "looked at it") {
     return database_->write([&](sql::Tx& tx) { return access_->decide(tx, actor, id, true, reason); });

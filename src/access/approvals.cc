@@ -12,16 +12,19 @@ constexpr std::size_t kReasonBytesMax = 4096;
 constexpr sql::Query kInsert{"approvals.insert",
                              "INSERT INTO approvals (id, subject, kind, asked_by, state, evidence, asked_ms)"
                              " VALUES (?1, ?2, ?3, ?4, 'pending', ?5, ?6)"};
-constexpr sql::Query kGet{"approvals.get",
-                          "SELECT id, subject, kind, asked_by, state, decided_by, reason, evidence, asked_ms, decided_ms"
-                          " FROM approvals WHERE id = ?1"};
-constexpr sql::Query kOpen{"approvals.open",
-                           "SELECT id, subject, kind, asked_by, state, decided_by, reason, evidence, asked_ms, decided_ms"
-                           " FROM approvals WHERE subject = ?1 AND kind = ?2 AND state = 'pending'"};
-constexpr sql::Query kList{"approvals.list",
-                           "SELECT id, subject, kind, asked_by, state, decided_by, reason, evidence, asked_ms, decided_ms"
-                           " FROM approvals WHERE (?1 IS NULL OR state = ?1) AND (?2 = '' OR subject = ?2)"
-                           " ORDER BY asked_ms DESC, id DESC LIMIT 1000"};
+constexpr sql::Query kGet{
+    "approvals.get",
+    "SELECT id, subject, kind, asked_by, state, decided_by, reason, evidence, asked_ms, decided_ms"
+    " FROM approvals WHERE id = ?1"};
+constexpr sql::Query kOpen{
+    "approvals.open",
+    "SELECT id, subject, kind, asked_by, state, decided_by, reason, evidence, asked_ms, decided_ms"
+    " FROM approvals WHERE subject = ?1 AND kind = ?2 AND state = 'pending'"};
+constexpr sql::Query kList{
+    "approvals.list",
+    "SELECT id, subject, kind, asked_by, state, decided_by, reason, evidence, asked_ms, decided_ms"
+    " FROM approvals WHERE (?1 IS NULL OR state = ?1) AND (?2 = '' OR subject = ?2)"
+    " ORDER BY asked_ms DESC, id DESC LIMIT 1000"};
 constexpr sql::Query kDecide{"approvals.decide",
                              "UPDATE approvals SET state = ?2, decided_by = ?3, reason = ?4, decided_ms = ?5"
                              " WHERE id = ?1 AND state = 'pending'"};
@@ -71,17 +74,19 @@ Result<Approval> Access::ask(sql::Tx& tx, const Actor& actor, std::string_view s
   return approval(tx, id);
 }
 
-Result<Approval> Access::decide(sql::Tx& tx, const Actor& actor, const ApprovalId& id, bool approve, std::string_view reason) {
+Result<Approval> Access::decide(sql::Tx& tx, const Actor& actor, const ApprovalId& id, bool approve,
+                                std::string_view reason) {
   const Approval asked = TM_TRY(approval(tx, id));
   TM_CHECK(check_decider(actor, asked));
   if (reason.empty() || reason.size() > kReasonBytesMax) {
-    return fail(Code::kInvalidArgument, "access.no_reason", fmt::format("A decision needs a reason of 1 to {} bytes.", kReasonBytesMax),
-                "Say why.");
+    return fail(Code::kInvalidArgument, "access.no_reason",
+                fmt::format("A decision needs a reason of 1 to {} bytes.", kReasonBytesMax), "Say why.");
   }
   const ApprovalState state = approve ? ApprovalState::approved : ApprovalState::rejected;
   if (TM_TRY(tx.exec(kDecide, id, state, actor.name, reason, clock_.now_ms())) == 0) {
     return fail(Code::kFailedPrecondition, "access.decided_already",
-                fmt::format("{} was {} by '{}' already.", asked.subject, enum_name(asked.state), asked.decided_by), "Ask anew.");
+                fmt::format("{} was {} by '{}' already.", asked.subject, enum_name(asked.state), asked.decided_by),
+                "Ask anew.");
   }
   TM_CHECK(events_.append(tx, {"approvals.decided", asked.subject, actor.name,
                                json::Object{{"approval", id.str()},
@@ -95,7 +100,8 @@ Result<Approval> Access::decide(sql::Tx& tx, const Actor& actor, const ApprovalI
 Result<Approval> Access::approval(sql::Tx& tx, const ApprovalId& id) {
   auto found = TM_TRY(tx.one<Approval>(kGet, read_approval, id));
   if (found) return *std::move(found);
-  return fail(Code::kNotFound, "approvals.unknown", fmt::format("There is no approval '{}'.", id.str()), "List the approvals.");
+  return fail(Code::kNotFound, "approvals.unknown", fmt::format("There is no approval '{}'.", id.str()),
+              "List the approvals.");
 }
 
 Result<std::optional<Approval>> Access::open_approval(sql::Tx& tx, std::string_view subject, std::string_view kind) {

@@ -7,11 +7,15 @@ namespace tidemill::access {
 bool grants(Role role, Right right) {
   if (right == Right::open) return true;
   switch (role) {
-    case Role::viewer: return right == Right::read;
+    case Role::viewer:
+      return right == Right::read;
     case Role::modeller:
-    case Role::service: return right == Right::read || right == Right::write || right == Right::predict;
-    case Role::approver: return right == Right::read || right == Right::predict || right == Right::approve;
-    case Role::admin: return true;
+    case Role::service:
+      return right == Right::read || right == Right::write || right == Right::predict;
+    case Role::approver:
+      return right == Right::read || right == Right::predict || right == Right::approve;
+    case Role::admin:
+      return true;
   }
   return false;
 }

@@ -21,8 +21,8 @@ BOOST_DESCRIBE_ENUM(Role, viewer, modeller, approver, admin, service)
 enum class Right { open, read, write, predict, approve, admin };
 BOOST_DESCRIBE_ENUM(Right, open, read, write, predict, approve, admin)
 
-// Returns whether the role grants the right: viewer read; modeller read, write, predict; approver read, predict, approve; service read,
-// write, predict; admin all.
+// Returns whether the role grants the right: viewer read; modeller read, write, predict; approver read, predict,
+// approve; service read, write, predict; admin all.
 [[nodiscard]] bool grants(Role role, Right right);
 
 // The person or service on whose behalf something happens.
@@ -35,7 +35,8 @@ struct Actor {
 
 // The engine itself: may do everything but approve.
 [[nodiscard]] Actor system_actor();
-// Whoever sits at this machine while there are no accounts: may do everything, but approve only what somebody else made.
+// Whoever sits at this machine while there are no accounts: may do everything, but approve only what somebody else
+// made.
 [[nodiscard]] Actor local_actor();
 // Whoever looks from this machine without signing in, where the server allows it: may read.
 [[nodiscard]] Actor visitor_actor();
@@ -86,8 +87,8 @@ using ApprovalId = Id<ApprovalTag>;
 enum class ApprovalState { pending, approved, rejected, withdrawn };
 BOOST_DESCRIBE_ENUM(ApprovalState, pending, approved, rejected, withdrawn)
 
-// One question to a second person: may `subject` do what `kind` says? `evidence` is what they look at; its "made_by" names the maker,
-// who may not decide either.
+// One question to a second person: may `subject` do what `kind` says? `evidence` is what they look at; its "made_by"
+// names the maker, who may not decide either.
 struct Approval {
   ApprovalId id;
   std::string subject;
@@ -100,6 +101,7 @@ struct Approval {
   std::int64_t asked_ms = 0;
   std::optional<std::int64_t> decided_ms;
 };
-BOOST_DESCRIBE_STRUCT(Approval, (), (id, subject, kind, asked_by, state, decided_by, reason, evidence, asked_ms, decided_ms))
+BOOST_DESCRIBE_STRUCT(Approval, (),
+                      (id, subject, kind, asked_by, state, decided_by, reason, evidence, asked_ms, decided_ms))
 
 }  // namespace tidemill::access

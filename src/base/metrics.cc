@@ -30,7 +30,8 @@ Gauge gauge(const std::string& name, const std::string& help, const Labels& labe
   return Gauge(prometheus::BuildGauge().Name(name).Help(help).Register(registry()).Add(labels));
 }
 
-Histogram histogram(const std::string& name, const std::string& help, const std::vector<double>& buckets, const Labels& labels) {
+Histogram histogram(const std::string& name, const std::string& help, const std::vector<double>& buckets,
+                    const Labels& labels) {
   return Histogram(prometheus::BuildHistogram().Name(name).Help(help).Register(registry()).Add(labels, buckets));
 }
 

@@ -15,7 +15,8 @@ namespace tidemill::metrics {
 
 using Labels = std::map<std::string, std::string>;
 
-// Each is a light handle on a metric that lives as long as the process; copy it freely, use it from any thread (some nanoseconds).
+// Each is a light handle on a metric that lives as long as the process; copy it freely, use it from any thread (some
+// nanoseconds).
 class Counter {
  public:
   explicit Counter(prometheus::Counter& counter) : counter_(&counter) {}
@@ -44,8 +45,8 @@ class Histogram {
   prometheus::Histogram* histogram_;
 };
 
-// Return the metric of this name and these labels, made at the first call. Names are snake_case with the unit last, such as
-// "tidemill_http_request_seconds". A lookup takes a lock: keep the handle.
+// Return the metric of this name and these labels, made at the first call. Names are snake_case with the unit last,
+// such as "tidemill_http_request_seconds". A lookup takes a lock: keep the handle.
 [[nodiscard]] Counter counter(const std::string& name, const std::string& help, const Labels& labels = {});
 [[nodiscard]] Gauge gauge(const std::string& name, const std::string& help, const Labels& labels = {});
 [[nodiscard]] Histogram histogram(const std::string& name, const std::string& help, const std::vector<double>& buckets,

@@ -29,7 +29,9 @@ json::Value parsed_value(const std::string& text) {
 
 }  // namespace
 
-bool Config::loopback() const { return host == "127.0.0.1" || host == "localhost" || host == "::1" || host.starts_with("127."); }
+bool Config::loopback() const {
+  return host == "127.0.0.1" || host == "localhost" || host == "::1" || host.starts_with("127.");
+}
 
 Result<Settings> with_setting(const Settings& settings, const std::string& assignment) {
   const std::size_t equals = assignment.find('=');
@@ -42,7 +44,8 @@ Result<Settings> with_setting(const Settings& settings, const std::string& assig
   const std::string room = assignment.substr(0, dot);
   json::Value* options = all.get_object().if_contains(room);
   if (options == nullptr) {
-    return fail(Code::kInvalidArgument, "config.unknown_room", fmt::format("No room '{}' has settings.", room), "See docs/operate/settings.md.");
+    return fail(Code::kInvalidArgument, "config.unknown_room", fmt::format("No room '{}' has settings.", room),
+                "See docs/operate/settings.md.");
   }
   options->get_object()[assignment.substr(dot + 1, equals - dot - 1)] = parsed_value(assignment.substr(equals + 1));
   return json::from_json<Settings>(all);
@@ -62,7 +65,8 @@ Result<Config> parse_arguments(int argc, char** argv, bool* help) {
   app.add_flag("--anonymous-read", config.anonymous_read, "On loopback, let whoever does not sign in read");
   app.add_option("--python", config.python, "The Python that steps run with (python3)");
   app.add_option("--libraries", libraries, "Folder of libduckdb.so and libonnxruntime.so");
-  app.add_option("--log-level", config.log_level, "debug, info, warn or error")->check(CLI::IsMember({"debug", "info", "warn", "error"}));
+  app.add_option("--log-level", config.log_level, "debug, info, warn or error")
+      ->check(CLI::IsMember({"debug", "info", "warn", "error"}));
   app.add_option("--config", file, "JSON file with settings by room");
   app.add_option("--set", assignments, "One setting, ROOM.NAME=VALUE")->expected(1)->take_all();
   try {

@@ -10,6 +10,8 @@
 #include "access/access.h"
 #include "api/http/server.h"
 #include "base/result.h"
+#include "flow/pipelines/types.h"
+#include "jobs/jobs.h"
 
 namespace tidemill::server {
 
@@ -18,14 +20,16 @@ struct Settings {
   using json_defaults = void;
   http::ServerOptions http;
   access::Options access;
+  jobs::JobsOptions jobs;
+  pipelines::Limits pipelines;
 };
-BOOST_DESCRIBE_STRUCT(Settings, (), (http, access))
+BOOST_DESCRIBE_STRUCT(Settings, (), (http, access, jobs, pipelines))
 
 struct Config {
   std::filesystem::path data;
   std::string host = "127.0.0.1";
   std::uint16_t port = 7070;
-  std::vector<std::string> names;   // further Host names to answer to
+  std::vector<std::string> names;  // further Host names to answer to
   bool anonymous_read = false;
   std::string python = "python3";   // what "python" means in a step
   std::filesystem::path libraries;  // folder of libduckdb and libonnxruntime; empty: where the build put them
@@ -35,7 +39,8 @@ struct Config {
   [[nodiscard]] bool loopback() const;
 };
 
-// Reads the arguments after `tidemill server`. kInvalidArgument names the flag. `*help` becomes true when the text of the help was printed instead.
+// Reads the arguments after `tidemill server`. kInvalidArgument names the flag. `*help` becomes true when the text of
+// the help was printed instead.
 [[nodiscard]] Result<Config> parse_arguments(int argc, char** argv, bool* help);
 
 // Returns `settings` with "room.name=value" applied; kInvalidArgument for an unknown name or a wrong value.

@@ -14,7 +14,8 @@ Result<DataFolder> DataFolder::open(const std::filesystem::path& path) {
   struct stat status {};
   if (::stat(path.c_str(), &status) != 0) return fail(errno_error("look at", path, errno));
   if ((status.st_mode & 0077) != 0) {
-    return fail(Code::kFailedPrecondition, "server.folder_open_to_others", fmt::format("Others may enter '{}'.", path.string()),
+    return fail(Code::kFailedPrecondition, "server.folder_open_to_others",
+                fmt::format("Others may enter '{}'.", path.string()),
                 fmt::format("Close it: chmod 700 '{}'", path.string()));
   }
   const auto file = path / "lock";

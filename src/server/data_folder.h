@@ -11,7 +11,8 @@ namespace tidemill::server {
 // A locked data folder; the lock ends with this, or with the process however it ends.
 class DataFolder {
  public:
-  // Makes the folder (mode 0700) where there is none. kUnavailable when another server holds it; kFailedPrecondition when others may read it.
+  // Makes the folder (mode 0700) where there is none. kUnavailable when another server holds it; kFailedPrecondition
+  // when others may read it.
   [[nodiscard]] static Result<DataFolder> open(const std::filesystem::path& path);
 
   [[nodiscard]] const std::filesystem::path& path() const { return path_; }

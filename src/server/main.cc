@@ -1,4 +1,5 @@
-// The binary. `tidemill server` is the platform; two hidden verbs are processes that it starts of itself; all else is the command line.
+// The binary. `tidemill server` is the platform; two hidden verbs are processes that it starts of itself; all else is
+// the command line.
 #include <fmt/format.h>
 #include <unistd.h>
 

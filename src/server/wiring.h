@@ -12,8 +12,8 @@ namespace tidemill::server {
 // The running platform. Rooms are made in the order of src/ORDER and destroyed in reverse.
 class Platform {
  public:
-  // Locks and opens the data folder, makes every room, binds the address. kUnavailable when another server holds the folder or the
-  // port; kFailedPrecondition for an address beyond loopback without accounts.
+  // Locks and opens the data folder, makes every room, binds the address. kUnavailable when another server holds the
+  // folder or the port; kFailedPrecondition for an address beyond loopback without accounts.
   [[nodiscard]] static Result<std::unique_ptr<Platform>> create(const Config& config);
   ~Platform();  // stop()
 

@@ -1,6 +1,7 @@
 // The one function that lets a request pass or not.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,9 +13,9 @@
 namespace tidemill::http {
 
 struct GuardOptions {
-  bool loopback = true;               // the server listens on a loopback address
-  bool anonymous_read = false;        // on loopback, let whoever does not sign in read
-  std::vector<std::string> names{};   // further Host names that this server answers to, such as "mill.example"
+  bool loopback = true;              // the server listens on a loopback address
+  bool anonymous_read = false;       // on loopback, let whoever does not sign in read
+  std::vector<std::string> names{};  // further Host names that this server answers to, such as "mill.example"
 };
 
 // Constant after construction: any thread.
@@ -22,17 +23,19 @@ class Guard {
  public:
   Guard(access::Access& access, GuardOptions options) : access_(access), options_(std::move(options)) {}
 
-  // Returns who asks, or why they may not: kInvalidArgument for a Host that is not ours (DNS rebinding), kPermissionDenied for a
-  // state-changing request from another site's page (CSRF) or a missing right, kUnauthenticated for missing or wrong credentials.
+  // Returns who asks, or why they may not: kInvalidArgument for a Host that is not ours (DNS rebinding),
+  // kPermissionDenied for a state-changing request from another site's page (CSRF) or a missing right, kUnauthenticated
+  // for missing or wrong credentials.
   [[nodiscard]] Result<access::Actor> check(const Request& request, access::Right right) const;
 
-  // Returns whether `check` may take tens of milliseconds (a password has to be hashed), so that it must not run on an I/O thread.
-  [[nodiscard]] static bool is_slow(const Request& request);
+  // The same where it takes no more than microseconds; nothing when a password has to be hashed or the database asked,
+  // which is no work for an I/O thread.
+  [[nodiscard]] std::optional<Result<access::Actor>> check_now(const Request& request, access::Right right) const;
 
  private:
   [[nodiscard]] Result<void> check_host(const Request& request) const;
   [[nodiscard]] static Result<void> check_origin(const Request& request);
-  [[nodiscard]] Result<access::Actor> authenticate(const Request& request, access::Right right) const;
+  [[nodiscard]] Result<access::Actor> unsigned_actor(access::Right right) const;
 
   access::Access& access_;
   const GuardOptions options_;

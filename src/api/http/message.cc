@@ -17,7 +17,8 @@ int nibble(char c) {
   return -1;
 }
 
-// Returns how many bytes the UTF-8 sequence at the front of `text` has, or 0 when it is none (RFC 3629: no overlong forms, no surrogates).
+// Returns how many bytes the UTF-8 sequence at the front of `text` has, or 0 when it is none (RFC 3629: no overlong
+// forms, no surrogates).
 std::size_t utf8_length(std::string_view text) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const auto follows = [&](std::size_t i, unsigned low = 0x80, unsigned high = 0xBF) {
@@ -75,7 +76,9 @@ Result<std::string> percent_decode(std::string_view text, bool plus_is_space) {
     }
   }
   if (out.find('\0') != std::string::npos) return refuse("has a NUL");
-  if (!is_utf8(out)) return fail(Code::kInvalidArgument, "http.not_utf8", "The address is not UTF-8.", "Write it in UTF-8 with %XX escapes.");
+  if (!is_utf8(out))
+    return fail(Code::kInvalidArgument, "http.not_utf8", "The address is not UTF-8.",
+                "Write it in UTF-8 with %XX escapes.");
   return out;
 }
 
@@ -87,7 +90,8 @@ Result<Query> Query::parse(std::string_view text) {
     text.remove_prefix(std::min(end + 1, text.size()));
     if (pair.empty()) continue;
     if (pairs.size() == kQueryPairsMax) {
-      return fail(Code::kTooLarge, "http.long_query", fmt::format("The query has more than {} pairs.", kQueryPairsMax), "Send fewer.");
+      return fail(Code::kTooLarge, "http.long_query", fmt::format("The query has more than {} pairs.", kQueryPairsMax),
+                  "Send fewer.");
     }
     const std::size_t equals = pair.find('=');
     const std::string_view value = equals == std::string_view::npos ? std::string_view() : pair.substr(equals + 1);
@@ -129,8 +133,9 @@ Result<std::int64_t> Request::number_param(std::string_view name) const {
   std::int64_t number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (error == std::errc{} && end == text.data() + text.size() && number >= 1) return number;
-  return fail(Code::kInvalidArgument, "http.bad_number", fmt::format("'{}' is not a number of a {}.", text.substr(0, 64), name),
-              "Give a whole number from 1.", {{"name", std::string(name)}});
+  return fail(Code::kInvalidArgument, "http.bad_number",
+              fmt::format("'{}' is not a number of a {}.", text.substr(0, 64), name), "Give a whole number from 1.",
+              {{"name", std::string(name)}});
 }
 
 Response Response::json(int status, const json::Value& value) {
@@ -158,24 +163,35 @@ Response Response::error(const Error& error) {
                           {"details", std::move(details)}};
   Response response = json(status_of(error), json::Object{{"error", body}});
   if (response.status == 429 || response.status == 503) response.headers.emplace_back("Retry-After", "1");
-  if (response.status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer realm=\"tidemill\", Basic realm=\"tidemill\"");
+  if (response.status == 401)
+    response.headers.emplace_back("WWW-Authenticate", "Bearer realm=\"tidemill\", Basic realm=\"tidemill\"");
   return response;
 }
 
 int status_of(const Error& error) {
   switch (error.code) {
-    case Code::kInvalidArgument: return 400;
-    case Code::kUnauthenticated: return 401;
-    case Code::kPermissionDenied: return 403;
-    case Code::kNotFound: return 404;
+    case Code::kInvalidArgument:
+      return 400;
+    case Code::kUnauthenticated:
+      return 401;
+    case Code::kPermissionDenied:
+      return 403;
+    case Code::kNotFound:
+      return 404;
     case Code::kAlreadyExists:
     case Code::kConflict:
-    case Code::kFailedPrecondition: return 409;
-    case Code::kTooLarge: return 413;
-    case Code::kExhausted: return error.reason == "storage.disk_full" ? 507 : 429;
-    case Code::kUnavailable: return 503;
-    case Code::kUnimplemented: return 501;
-    case Code::kInternal: return 500;
+    case Code::kFailedPrecondition:
+      return 409;
+    case Code::kTooLarge:
+      return 413;
+    case Code::kExhausted:
+      return error.reason == "storage.disk_full" ? 507 : 429;
+    case Code::kUnavailable:
+      return 503;
+    case Code::kUnimplemented:
+      return 501;
+    case Code::kInternal:
+      return 500;
   }
   return 500;
 }

@@ -59,7 +59,8 @@ struct Request {
   Query query;
   Headers headers;
   std::string body;                 // of routes that take bytes or JSON
-  std::filesystem::path body_file;  // of upload routes: the body, in a file that is deleted after the handler is done unless it was moved away
+  std::filesystem::path body_file;  // of upload routes: the body, in a file that is deleted after the handler is done
+                                    // unless it was moved away
   access::Actor actor;              // who asks; set by the guard
   std::string request_id;
   std::string peer;  // address of the other side
@@ -76,11 +77,13 @@ struct FileBody {
   bool delete_after = false;
 };
 
-// A body without an end, for server-sent events. Owned by the connection; called on a thread of its own, never at once from two.
+// A body without an end, for server-sent events. Owned by the connection; called on a thread of its own, never at once
+// from two.
 class Stream {
  public:
   virtual ~Stream() = default;
-  // Waits up to `wait_ms` and returns what is to be sent next; "" when there was nothing, nothing at all when the stream is over.
+  // Waits up to `wait_ms` and returns what is to be sent next; "" when there was nothing, nothing at all when the
+  // stream is over.
   [[nodiscard]] virtual std::optional<std::string> next(std::int64_t wait_ms) = 0;
 };
 
@@ -93,7 +96,8 @@ struct Response {
   std::shared_ptr<Stream> stream;  // instead of `body`
 
   [[nodiscard]] static Response json(int status, const json::Value& value);
-  [[nodiscard]] static Response text(int status, std::string text, std::string content_type = "text/plain; charset=utf-8");
+  [[nodiscard]] static Response text(int status, std::string text,
+                                     std::string content_type = "text/plain; charset=utf-8");
   // {"error": {code, reason, message, remedy, details}} with the one status that stands for the code.
   [[nodiscard]] static Response error(const Error& error);
 };
@@ -104,8 +108,8 @@ struct Response {
 // Called once with the answer, from any thread.
 using Done = std::function<void(Response)>;
 
-// Returns the text with %XX decoded; kInvalidArgument for a broken escape, a NUL, or bytes that are not UTF-8. '+' stays as it is unless
-// `plus_is_space`.
+// Returns the text with %XX decoded; kInvalidArgument for a broken escape, a NUL, or bytes that are not UTF-8. '+'
+// stays as it is unless `plus_is_space`.
 [[nodiscard]] Result<std::string> percent_decode(std::string_view text, bool plus_is_space = false);
 
 }  // namespace tidemill::http

@@ -39,7 +39,8 @@ json::Array parameters_of(const Route& route, json::Schemas& schemas) {
   const std::string path = document_path(route.path);
   for (std::size_t open = path.find('{'); open != std::string::npos; open = path.find('{', open + 1)) {
     const std::string name = path.substr(open + 1, path.find('}', open) - open - 1);
-    parameters.push_back(json::Object{{"name", name}, {"in", "path"}, {"required", true}, {"schema", json::Object{{"type", "string"}}}});
+    parameters.push_back(
+        json::Object{{"name", name}, {"in", "path"}, {"required", true}, {"schema", json::Object{{"type", "string"}}}});
   }
   if (!route.query_schema) return parameters;
   json::Schemas own;
@@ -50,8 +51,11 @@ json::Array parameters_of(const Route& route, json::Schemas& schemas) {
   schemas.merge(own);
   const auto* required = schema.if_contains("required");
   for (const auto& property : schema.at("properties").as_object()) {
-    const bool needed = required != nullptr && std::ranges::any_of(required->as_array(), [&](const json::Value& v) { return v == property.key(); });
-    parameters.push_back(json::Object{{"name", property.key()}, {"in", "query"}, {"required", needed}, {"schema", property.value()}});
+    const bool needed = required != nullptr && std::ranges::any_of(required->as_array(), [&](const json::Value& v) {
+                          return v == property.key();
+                        });
+    parameters.push_back(
+        json::Object{{"name", property.key()}, {"in", "query"}, {"required", needed}, {"schema", property.value()}});
   }
   return parameters;
 }
@@ -61,8 +65,10 @@ json::Object operation(const Route& route, json::Schemas& schemas) {
   if (route.answer_schema) {
     answer["content"] = json::Object{{route.content_type, json::Object{{"schema", route.answer_schema(schemas)}}}};
   }
-  const json::Object error{{"description", "What went wrong, and the remedy"},
-                           {"content", json::Object{{"application/json", json::Object{{"schema", json::Object{{"$ref", "#/components/schemas/Error"}}}}}}}};
+  const json::Object error{
+      {"description", "What went wrong, and the remedy"},
+      {"content", json::Object{{"application/json",
+                                json::Object{{"schema", json::Object{{"$ref", "#/components/schemas/Error"}}}}}}}};
   json::Object out{{"operationId", operation_id(route)},
                    {"summary", route.summary},
                    {"tags", json::Array{json::Value(tag_of(route.path))}},
@@ -70,11 +76,13 @@ json::Object operation(const Route& route, json::Schemas& schemas) {
                    {"parameters", parameters_of(route, schemas)},
                    {"responses", json::Object{{std::to_string(route.status), answer}, {"default", error}}}};
   if (route.body == Body::json && route.body_schema) {
-    out["requestBody"] = json::Object{{"required", true},
-                                      {"content", json::Object{{"application/json", json::Object{{"schema", route.body_schema(schemas)}}}}}};
+    out["requestBody"] = json::Object{
+        {"required", true},
+        {"content", json::Object{{"application/json", json::Object{{"schema", route.body_schema(schemas)}}}}}};
   } else if (route.body != Body::none) {
     const char* type = route.body == Body::json ? "application/json" : "application/octet-stream";
-    out["requestBody"] = json::Object{{"required", true}, {"content", json::Object{{type, json::Object{{"schema", json::Object{}}}}}}};
+    out["requestBody"] =
+        json::Object{{"required", true}, {"content", json::Object{{type, json::Object{{"schema", json::Object{}}}}}}};
   }
   if (route.right == Right::open) out["security"] = json::Array{};
   return out;
@@ -84,8 +92,9 @@ json::Value error_schema() {
   json::Object properties;
   for (const char* name : {"code", "reason", "message", "remedy"}) properties[name] = json::Object{{"type", "string"}};
   properties["details"] = json::Object{{"type", "object"}, {"additionalProperties", json::Object{{"type", "string"}}}};
-  return json::Object{{"type", "object"},
-                      {"properties", json::Object{{"error", json::Object{{"type", "object"}, {"properties", properties}}}}}};
+  return json::Object{
+      {"type", "object"},
+      {"properties", json::Object{{"error", json::Object{{"type", "object"}, {"properties", properties}}}}}};
 }
 
 }  // namespace
@@ -103,11 +112,12 @@ json::Value openapi(const Router& router, std::string_view version) {
   for (auto& [name, schema] : schemas) components[name] = schema;
   const json::Object schemes{{"token", json::Object{{"type", "http"}, {"scheme", "bearer"}}},
                              {"password", json::Object{{"type", "http"}, {"scheme", "basic"}}}};
-  return json::Object{{"openapi", "3.1.0"},
-                      {"info", json::Object{{"title", "Tidemill"}, {"version", version}}},
-                      {"security", json::Array{json::Object{{"token", json::Array{}}}, json::Object{{"password", json::Array{}}}}},
-                      {"paths", paths},
-                      {"components", json::Object{{"schemas", components}, {"securitySchemes", schemes}}}};
+  return json::Object{
+      {"openapi", "3.1.0"},
+      {"info", json::Object{{"title", "Tidemill"}, {"version", version}}},
+      {"security", json::Array{json::Object{{"token", json::Array{}}}, json::Object{{"password", json::Array{}}}}},
+      {"paths", paths},
+      {"components", json::Object{{"schemas", components}, {"securitySchemes", schemes}}}};
 }
 
 }  // namespace tidemill::http

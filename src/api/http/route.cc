@@ -23,8 +23,8 @@ namespace detail {
 Result<json::Value> query_value(std::string_view text, std::string_view name, std::string_view schema_type) {
   const auto refuse = [&](std::string_view expected) {
     return fail(Code::kInvalidArgument, "http.bad_query",
-                fmt::format("'{}' in the query must be {}, not '{}'.", name, expected, text.substr(0, 64)), "Correct that value.",
-                {{"field", std::string(name)}, {"expected", std::string(expected)}});
+                fmt::format("'{}' in the query must be {}, not '{}'.", name, expected, text.substr(0, 64)),
+                "Correct that value.", {{"field", std::string(name)}, {"expected", std::string(expected)}});
   };
   if (schema_type == "boolean") {
     if (text == "true") return json::Value(true);
@@ -40,7 +40,8 @@ Result<json::Value> query_value(std::string_view text, std::string_view name, st
   if (schema_type == "number") {
     double number = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-    if (error != std::errc{} || end != text.data() + text.size() || !std::isfinite(number)) return refuse("a finite number");
+    if (error != std::errc{} || end != text.data() + text.size() || !std::isfinite(number))
+      return refuse("a finite number");
     return json::Value(number);
   }
   return json::Value(boost::json::string(text));

@@ -1,4 +1,5 @@
-// What a route is: one record, from which routing, the right to it, decoding, the OpenAPI document and the metrics come.
+// What a route is: one record, from which routing, the right to it, decoding, the OpenAPI document and the metrics
+// come.
 //
 //   routes.push_back(http::post<NewRun, Run>("/api/runs", Right::write, "Start a run",
 //       [&](const http::Request& request, NewRun run) { return runs.start(request.actor, run); }, {.status = 201}));
@@ -25,7 +26,8 @@ using access::Right;
 // How the body arrives: not at all, as text of bounded size, or streamed to a file.
 enum class Body { none, json, bytes, file };
 
-// Where the handler runs: on a worker, where it may block; or on the I/O thread, where it must not and calls `done` when it likes.
+// Where the handler runs: on a worker, where it may block; or on the I/O thread, where it must not and calls `done`
+// when it likes.
 enum class Run { pool, inline_io };
 
 constexpr std::uint64_t kJsonBytesMax = 16u << 20;
@@ -33,16 +35,21 @@ constexpr std::uint64_t kUploadBytesMax = 64ull << 30;
 
 // What may be said about a route beside its essentials.
 struct Options {
-  int status = 200;                      // of success
-  std::uint64_t body_bytes_max = 0;      // 0 = kJsonBytesMax, or kUploadBytesMax for uploads
+  int status = 200;                  // of success
+  std::uint64_t body_bytes_max = 0;  // 0 = kJsonBytesMax, or kUploadBytesMax for uploads
   Run run = Run::pool;
   std::string content_type = "application/json";  // of the answer, for the OpenAPI document
 };
 
 // Has no default constructor on purpose: a route without its right does not compile.
 struct Route {
-  Route(Method method_, std::string path_, Right right_, std::string summary_, std::function<void(Request&&, Done)> handle_)
-      : method(method_), path(std::move(path_)), right(right_), summary(std::move(summary_)), handle(std::move(handle_)) {}
+  Route(Method method_, std::string path_, Right right_, std::string summary_,
+        std::function<void(Request&&, Done)> handle_)
+      : method(method_),
+        path(std::move(path_)),
+        right(right_),
+        summary(std::move(summary_)),
+        handle(std::move(handle_)) {}
 
   Method method;
   std::string path;  // "/api/runs/{id}"; a last segment "{name...}" takes the rest of the path, slashes included
@@ -63,14 +70,15 @@ struct Route {
   std::function<Response(const Error&)> error_form;
 };
 
-// A query string decoded as a struct, field by field: integers, numbers, true/false, text, described enums, optional of these, and vectors
-// (a name that comes several times). An unknown name is kInvalidArgument.
+// A query string decoded as a struct, field by field: integers, numbers, true/false, text, described enums, optional of
+// these, and vectors (a name that comes several times). An unknown name is kInvalidArgument.
 template <class In>
 [[nodiscard]] Result<In> decode_query(const Query& query);
 
 namespace detail {
 
-[[nodiscard]] Result<json::Value> query_value(std::string_view text, std::string_view name, std::string_view schema_type);
+[[nodiscard]] Result<json::Value> query_value(std::string_view text, std::string_view name,
+                                              std::string_view schema_type);
 
 template <class Out>
 [[nodiscard]] Response answer(int status, Result<Out>&& result) {
@@ -102,7 +110,8 @@ void set_body(Route& route, const Options& options) {
 }
 
 template <class In, class Out, class F>
-[[nodiscard]] Route with_body(Method method, std::string path, Right right, std::string summary, F function, const Options& options) {
+[[nodiscard]] Route with_body(Method method, std::string path, Right right, std::string summary, F function,
+                              const Options& options) {
   Route route(method, std::move(path), right, std::move(summary),
               [function = std::move(function), status = options.status](Request&& request, const Done& done) {
                 auto in = json::decode<In>(request.body.empty() ? "{}" : std::string_view(request.body));
@@ -115,7 +124,8 @@ template <class In, class Out, class F>
 }
 
 template <class Out, class F>
-[[nodiscard]] Route without_body(Method method, std::string path, Right right, std::string summary, F function, const Options& options) {
+[[nodiscard]] Route without_body(Method method, std::string path, Right right, std::string summary, F function,
+                                 const Options& options) {
   Route route(method, std::move(path), right, std::move(summary),
               [function = std::move(function), status = options.status](Request&& request, const Done& done) {
                 done(answer<Out>(status, function(std::as_const(request))));
@@ -129,7 +139,8 @@ template <class Out, class F>
 // GET: `function(const Request&) -> Result<Out>`.
 template <class Out, class F>
 [[nodiscard]] Route get(std::string path, Right right, std::string summary, F function, Options options = {}) {
-  return detail::without_body<Out>(Method::get, std::move(path), right, std::move(summary), std::move(function), options);
+  return detail::without_body<Out>(Method::get, std::move(path), right, std::move(summary), std::move(function),
+                                   options);
 }
 
 // GET with a query: `function(const Request&, In) -> Result<Out>`.
@@ -146,36 +157,44 @@ template <class In, class Out, class F>
   return route;
 }
 
-// POST, PUT, PATCH with a JSON body (an absent one is {}): `function(const Request&, In) -> Result<Out>`. Out may be void or Response.
+// POST, PUT, PATCH with a JSON body (an absent one is {}): `function(const Request&, In) -> Result<Out>`. Out may be
+// void or Response.
 template <class In, class Out, class F>
 [[nodiscard]] Route post(std::string path, Right right, std::string summary, F function, Options options = {}) {
-  return detail::with_body<In, Out>(Method::post, std::move(path), right, std::move(summary), std::move(function), options);
+  return detail::with_body<In, Out>(Method::post, std::move(path), right, std::move(summary), std::move(function),
+                                    options);
 }
 template <class In, class Out, class F>
 [[nodiscard]] Route put(std::string path, Right right, std::string summary, F function, Options options = {}) {
-  return detail::with_body<In, Out>(Method::put, std::move(path), right, std::move(summary), std::move(function), options);
+  return detail::with_body<In, Out>(Method::put, std::move(path), right, std::move(summary), std::move(function),
+                                    options);
 }
 template <class In, class Out, class F>
 [[nodiscard]] Route patch(std::string path, Right right, std::string summary, F function, Options options = {}) {
-  return detail::with_body<In, Out>(Method::patch, std::move(path), right, std::move(summary), std::move(function), options);
+  return detail::with_body<In, Out>(Method::patch, std::move(path), right, std::move(summary), std::move(function),
+                                    options);
 }
 
 // DELETE: `function(const Request&) -> Result<Out>`.
 template <class Out, class F>
 [[nodiscard]] Route del(std::string path, Right right, std::string summary, F function, Options options = {}) {
-  return detail::without_body<Out>(Method::del, std::move(path), right, std::move(summary), std::move(function), options);
+  return detail::without_body<Out>(Method::del, std::move(path), right, std::move(summary), std::move(function),
+                                   options);
 }
 
 // POST or PUT whose body, of any type, is streamed to `request.body_file`: `function(const Request&) -> Result<Out>`.
 template <class Out, class F>
-[[nodiscard]] Route upload(Method method, std::string path, Right right, std::string summary, F function, Options options = {}) {
-  Route route = detail::without_body<Out>(method, std::move(path), right, std::move(summary), std::move(function), options);
+[[nodiscard]] Route upload(Method method, std::string path, Right right, std::string summary, F function,
+                           Options options = {}) {
+  Route route =
+      detail::without_body<Out>(method, std::move(path), right, std::move(summary), std::move(function), options);
   route.body = Body::file;
   route.body_bytes_max = options.body_bytes_max == 0 ? kUploadBytesMax : options.body_bytes_max;
   return route;
 }
 
-// Full control: the handler gets the request and answers through `done`, now or later. For other protocols and the data plane.
+// Full control: the handler gets the request and answers through `done`, now or later. For other protocols and the data
+// plane.
 [[nodiscard]] Route raw(Method method, std::string path, Right right, std::string summary, Body body,
                         std::function<void(Request&&, Done)> handle, Options options = {});
 
@@ -227,7 +246,11 @@ Result<In> decode_query(const Query& query) {
     } else if (values.size() == 1) {
       object[d.name] = std::move(values.front());
     } else {
-      error = Error{Code::kInvalidArgument, "http.repeated_query", std::string("The query names '") + d.name + "' twice.", "Keep one.", {}};
+      error = Error{Code::kInvalidArgument,
+                    "http.repeated_query",
+                    std::string("The query names '") + d.name + "' twice.",
+                    "Keep one.",
+                    {}};
     }
   });
   if (error) return std::unexpected(*std::move(error));

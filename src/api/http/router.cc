@@ -18,7 +18,9 @@ std::vector<std::string_view> split(std::string_view path) {
   }
 }
 
-bool is_param(std::string_view segment) { return segment.size() > 2 && segment.front() == '{' && segment.back() == '}'; }
+bool is_param(std::string_view segment) {
+  return segment.size() > 2 && segment.front() == '{' && segment.back() == '}';
+}
 bool is_rest(std::string_view segment) { return is_param(segment) && segment.ends_with("...}"); }
 
 std::string param_name(std::string_view segment) {
@@ -51,12 +53,18 @@ Router::Router(Router&&) noexcept = default;
 
 std::string_view method_name(Method method) {
   switch (method) {
-    case Method::get: return "GET";
-    case Method::head: return "HEAD";
-    case Method::post: return "POST";
-    case Method::put: return "PUT";
-    case Method::patch: return "PATCH";
-    case Method::del: return "DELETE";
+    case Method::get:
+      return "GET";
+    case Method::head:
+      return "HEAD";
+    case Method::post:
+      return "POST";
+    case Method::put:
+      return "PUT";
+    case Method::patch:
+      return "PATCH";
+    case Method::del:
+      return "DELETE";
   }
   return "GET";
 }
@@ -74,7 +82,8 @@ Result<void> Router::add(std::vector<Route> routes) {
     routes_.push_back(std::make_unique<Route>(std::move(route)));
     const Route& kept = *routes_.back();
     if (!node->routes.emplace(kept.method, &kept).second) {
-      return fail(Code::kInternal, "http.route_twice", fmt::format("{} {} is routed twice.", method_name(kept.method), kept.path));
+      return fail(Code::kInternal, "http.route_twice",
+                  fmt::format("{} {} is routed twice.", method_name(kept.method), kept.path));
     }
   }
   return {};
@@ -112,15 +121,17 @@ Result<Router::Match> Router::match(Method method, std::string_view escaped_path
   if (found == node->routes.end() && method == Method::head) found = node->routes.find(Method::get);
   if (found == node->routes.end()) {
     std::string allowed;
-    for (const auto& [known, route] : node->routes) allowed += (allowed.empty() ? "" : ", ") + std::string(method_name(known));
+    for (const auto& [known, route] : node->routes)
+      allowed += (allowed.empty() ? "" : ", ") + std::string(method_name(known));
     return fail(Code::kUnimplemented, "http.wrong_method",
-                fmt::format("'{}' does not take {}.", escaped_path.substr(0, 200), method_name(method)), fmt::format("It takes {}.", allowed),
-                {{"allow", allowed}});
+                fmt::format("'{}' does not take {}.", escaped_path.substr(0, 200), method_name(method)),
+                fmt::format("It takes {}.", allowed), {{"allow", allowed}});
   }
   Match match;
   match.route = found->second;
   const auto names = param_names(match.route->path);
-  for (std::size_t i = 0; i < names.size() && i < values.size(); ++i) match.params[names[i]] = TM_TRY(percent_decode(values[i]));
+  for (std::size_t i = 0; i < names.size() && i < values.size(); ++i)
+    match.params[names[i]] = TM_TRY(percent_decode(values[i]));
   return match;
 }
 

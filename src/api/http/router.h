@@ -25,9 +25,9 @@ class Router {
     const Route* route = nullptr;
     std::map<std::string, std::string> params;
   };
-  // Returns the route for a path still in its escaped form, with its parameters decoded. A fixed segment wins over {name}, that over
-  // {name...}. HEAD finds what GET finds. kNotFound "http.no_route"; kUnimplemented "http.wrong_method" whose details name the allowed
-  // methods; kInvalidArgument for broken escapes.
+  // Returns the route for a path still in its escaped form, with its parameters decoded. A fixed segment wins over
+  // {name}, that over {name...}. HEAD finds what GET finds. kNotFound "http.no_route"; kUnimplemented
+  // "http.wrong_method" whose details name the allowed methods; kInvalidArgument for broken escapes.
   [[nodiscard]] Result<Match> match(Method method, std::string_view escaped_path) const;
 
   // Every route, in the order added.

@@ -23,7 +23,8 @@ struct EventList {
 };
 BOOST_DESCRIBE_STRUCT(EventList, (), (events))
 
-// Sends every event after a number, then each new one. The browser's EventSource names the last it saw when it reconnects.
+// Sends every event after a number, then each new one. The browser's EventSource names the last it saw when it
+// reconnects.
 class EventStream final : public http::Stream {
  public:
   EventStream(events::Events& events, std::int64_t after_seq) : events_(events), after_seq_(after_seq) {}
@@ -50,7 +51,8 @@ Result<http::Response> open_stream(events::Events& events, const http::Request& 
   if (const auto last = request.headers.get("Last-Event-ID")) {
     const auto [end, error] = std::from_chars(last->data(), last->data() + last->size(), after_seq);
     if (error != std::errc{} || end != last->data() + last->size() || after_seq < 0) {
-      return fail(Code::kInvalidArgument, "events.bad_last_id", "Last-Event-ID is not a number of an event.", "Leave it out.");
+      return fail(Code::kInvalidArgument, "events.bad_last_id", "Last-Event-ID is not a number of an event.",
+                  "Leave it out.");
     }
   }
   http::Response response;
@@ -66,7 +68,8 @@ std::vector<http::Route> events_routes(events::Events& events) {
   using access::Right;
   std::vector<http::Route> routes;
   routes.push_back(http::get_query<EventsQuery, EventList>(
-      "/api/events", Right::read, "List events", [&events](const http::Request&, const EventsQuery& query) -> Result<EventList> {
+      "/api/events", Right::read, "List events",
+      [&events](const http::Request&, const EventsQuery& query) -> Result<EventList> {
         return EventList{TM_TRY(events.read({.after_seq = query.after_seq,
                                              .kind_prefix = query.kind_prefix,
                                              .subject_prefix = query.subject_prefix,
@@ -75,9 +78,10 @@ std::vector<http::Route> events_routes(events::Events& events) {
       }));
   routes.push_back(http::get<events::Verification>("/api/events/verify", Right::read, "Recompute the hash chain",
                                                    [&events](const http::Request&) { return events.verify(); }));
-  routes.push_back(http::get<http::Response>(
-      "/api/events/stream", Right::read, "Follow new events as server-sent events",
-      [&events](const http::Request& request) { return open_stream(events, request); }, {.content_type = "text/event-stream"}));
+  routes.push_back(
+      http::get<http::Response>("/api/events/stream", Right::read, "Follow new events as server-sent events",
+                                [&events](const http::Request& request) { return open_stream(events, request); },
+                                {.content_type = "text/event-stream"}));
   return routes;
 }
 

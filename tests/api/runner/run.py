@@ -155,21 +155,26 @@ class Run:
         admins = [actor for actor in self.file.actors if role_of(actor) == "admin"]
         return self.client(admins[0] if admins else self.default_actor())
 
+    def events(self, query: str) -> list[dict[str, Any]]:
+        answer = self.watcher().call("GET", f"/api/events?{query}")
+        if answer.status != 200:
+            raise Failure(f"the events cannot be read (accounts without 'actors:'?): {answer.text}")
+        return answer.json["events"]
+
     def newest_event(self) -> int:
-        newest = self.watcher().call("GET", "/api/events?newest_first=true&limit=1").json["events"]
+        newest = self.events("newest_first=true&limit=1")
         return newest[0]["seq"] if newest else 0
 
     def event_differences(self, expected: Expected, head: int) -> list[str]:
         assert expected.events is not None
         deadline = time.monotonic() + expected.events_within_s
         while True:
-            kinds = [
-                e["kind"] for e in self.watcher().call("GET", f"/api/events?after_seq={head}&limit=1000").json["events"]
-            ]
+            kinds = [event["kind"] for event in self.events(f"after_seq={head}&limit=1000")]
             if events_fit(expected.events, kinds):
                 return []
             if time.monotonic() >= deadline:
-                return [f"events: expected {', '.join(expected.events) or 'none'}; got {', '.join(kinds) or 'none'}"]
+                wanted, got = (", ".join(words) or "none" for words in (expected.events, kinds))
+                return [f"events: expected {wanted}; got {got}"]
             time.sleep(POLL_S)
 
     def report(self, step: Step, answer: Answer, trouble: list[str]) -> str:

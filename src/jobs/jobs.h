@@ -11,6 +11,7 @@
 #pragma once
 
 #include <atomic>
+#include <boost/describe.hpp>
 #include <condition_variable>
 #include <functional>
 #include <map>
@@ -28,13 +29,16 @@
 namespace tidemill::jobs {
 
 struct JobsOptions {
-  int workers = 4;                      // handlers at work at the same time
+  using json_defaults = void;
+  int workers = 12;                     // handlers at work at the same time
   std::int64_t lease_ms = 30'000;       // renewed at a third of it
   std::int64_t queued_max = 10'000;     // past it enqueue answers kExhausted
   std::int64_t retry_delay_ms = 1'000;  // before the second attempt; doubles with each further one
   std::int64_t retry_delay_max_ms = 300'000;
   std::int64_t keep_finished_ms = 7 * 86'400'000LL;  // then the row is deleted; what matters of it is an event
 };
+BOOST_DESCRIBE_STRUCT(JobsOptions, (),
+                      (workers, lease_ms, queued_max, retry_delay_ms, retry_delay_max_ms, keep_finished_ms))
 
 class Jobs;
 

@@ -12,13 +12,18 @@
 #include "api/http/server.h"
 #include "api/rest/access.h"
 #include "api/rest/events.h"
+#include "api/rest/pipelines.h"
 #include "api/rest/system.h"
+#include "api/rest/triggers.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "events/events.h"
+#include "flow/pipelines/pipelines.h"
+#include "flow/triggers/triggers.h"
 #include "jobs/executor.h"
 #include "jobs/jobs.h"
 #include "server/data_folder.h"
+#include "storage/blobs/store.h"
 #include "storage/sql/database.h"
 
 namespace tidemill::server {
@@ -39,6 +44,7 @@ struct Platform::Rooms {
   Result<void> make_rooms();
   Result<void> make_router();
   Result<void> make_server();
+  [[nodiscard]] std::string url() const;
 
   const Config config;
   const DataFolder data;
@@ -46,9 +52,12 @@ struct Platform::Rooms {
   const jobs::Executor executor;
 
   std::unique_ptr<sql::Database> database;
+  std::unique_ptr<blobs::Store> blobs;
   std::unique_ptr<events::Events> events;
   std::unique_ptr<access::Access> access;
   std::unique_ptr<jobs::Jobs> jobs;
+  std::unique_ptr<pipelines::Pipelines> pipelines;
+  std::unique_ptr<triggers::Triggers> triggers;
 
   http::Router router;
   std::string openapi;
@@ -59,9 +68,17 @@ struct Platform::Rooms {
 
 Result<void> Platform::Rooms::make_rooms() {
   database = TM_TRY(sql::Database::open(data / "tidemill.db"));
+  blobs = TM_TRY(blobs::LocalStore::create(data / "blobs"));
   events = TM_TRY(events::Events::create(*database, clock));
   access = TM_TRY(access::Access::create(*database, *events, clock, config.settings.access));
-  jobs = TM_TRY(jobs::Jobs::create(*database, *events, clock));
+  jobs = TM_TRY(jobs::Jobs::create(*database, *events, clock, config.settings.jobs));
+  pipelines::Options steps;
+  steps.folder = data / "pipelines";
+  steps.python = config.python;
+  steps.url = [this] { return url(); };
+  steps.limits = config.settings.pipelines;
+  pipelines = TM_TRY(pipelines::Pipelines::create(*database, *events, *access, *jobs, *blobs, clock, std::move(steps)));
+  triggers = TM_TRY(triggers::Triggers::create(*database, *events, *pipelines, clock));
   return {};
 }
 
@@ -74,6 +91,8 @@ Result<void> Platform::Rooms::make_router() {
   append(routes, rest::system_routes(kVersion, healthy, [this] { return openapi; }));
   append(routes, rest::events_routes(*events));
   append(routes, rest::access_routes(*access));
+  append(routes, rest::pipelines_routes(*pipelines, *blobs));
+  append(routes, rest::triggers_routes(*triggers));
   TM_CHECK(router.add(std::move(routes)));
   openapi = json::serialize(http::openapi(router, kVersion));
   return {};
@@ -86,7 +105,8 @@ Result<void> Platform::Rooms::make_server() {
                 "Start on 127.0.0.1 first and make an admin: tidemill people add NAME --role admin");
   }
   guard.emplace(*access, http::GuardOptions{config.loopback(), config.anonymous_read, config.names});
-  server = TM_TRY(http::Server::create(router, *guard, config.host, config.port, data / "uploads", config.settings.http));
+  server =
+      TM_TRY(http::Server::create(router, *guard, config.host, config.port, data / "uploads", config.settings.http));
   return {};
 }
 
@@ -103,6 +123,7 @@ Result<std::unique_ptr<Platform>> Platform::create(const Config& config) {
 
 void Platform::start() {
   rooms_->jobs->start();
+  rooms_->triggers->start();
   rooms_->server->start();
 }
 
@@ -110,12 +131,15 @@ void Platform::stop() {
   if (std::exchange(rooms_->stopped, true)) return;
   rooms_->server->stop();
   rooms_->events->close();
+  rooms_->triggers->stop();
   rooms_->jobs->stop();
 }
 
-std::string Platform::url() const {
-  const bool six = rooms_->config.host.find(':') != std::string::npos;
-  return fmt::format("http://{}{}{}:{}", six ? "[" : "", rooms_->config.host, six ? "]" : "", rooms_->server->port());
+std::string Platform::Rooms::url() const {
+  const bool six = config.host.find(':') != std::string::npos;
+  return fmt::format("http://{}{}{}:{}", six ? "[" : "", config.host, six ? "]" : "", server->port());
 }
+
+std::string Platform::url() const { return rooms_->url(); }
 
 }  // namespace tidemill::server

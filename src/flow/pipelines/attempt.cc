@@ -98,6 +98,7 @@ Result<void> Attempt::bring_inputs() {
 
 jobs::ProcessSpec Attempt::process_spec() const {
   const Options& options = engine_.options;
+  const Limits& limits = options.limits;
   jobs::ProcessSpec spec;
   spec.argv = task_.argv;
   if (spec.argv.front() == "python") spec.argv.front() = options.python;
@@ -122,10 +123,10 @@ jobs::ProcessSpec Attempt::process_spec() const {
   spec.lock_file = engine_.lock_file(task_.run, task_.step);
   spec.mark = Engine::mark(task_.run, task_.step);
   spec.time_limit_ms = task_.timeout_ms;
-  spec.limits.memory_bytes = (task_.memory_mib > 0 ? task_.memory_mib : options.memory_mib) << 20;
-  spec.limits.processes = options.processes;
-  spec.limits.output_bytes = options.log_bytes;
-  spec.limits.file_bytes = options.output_bytes_max;
+  spec.limits.memory_bytes = (task_.memory_mib > 0 ? task_.memory_mib : limits.memory_mib) << 20;
+  spec.limits.processes = limits.processes;
+  spec.limits.output_bytes = limits.log_bytes;
+  spec.limits.file_bytes = limits.output_bytes_max;
   return spec;
 }
 
@@ -169,8 +170,9 @@ Result<json::Object> Attempt::read_result() const {
                 "Write one JSON object, without NaN.");
   };
   if (!S_ISREG(status.st_mode)) return refuse("is no plain file.");
-  const auto text = read_file(path, static_cast<std::uint64_t>(engine_.options.result_bytes_max));
-  if (!text) return refuse(fmt::format("cannot be read or has more than {} bytes.", engine_.options.result_bytes_max));
+  const auto text = read_file(path, static_cast<std::uint64_t>(engine_.options.limits.result_bytes_max));
+  if (!text)
+    return refuse(fmt::format("cannot be read or has more than {} bytes.", engine_.options.limits.result_bytes_max));
   auto object = json::decode<json::Object>(*text);
   if (!object) return refuse("is not an object: " + object.error().message);
   return object;
@@ -202,10 +204,10 @@ Result<std::vector<Output>> Attempt::keep_outputs() {
                   fmt::format("Step '{}' did not write its output '{}'.", task_.step, name),
                   "Write outputs/" + name + ", or remove it from the step's outputs.");
     }
-    if (status.st_size > engine_.options.output_bytes_max) {
+    if (status.st_size > engine_.options.limits.output_bytes_max) {
       return fail(Code::kTooLarge, "pipelines.output_too_large",
                   fmt::format("The output '{}' of step '{}' has {} bytes; the limit is {}.", name, task_.step,
-                              status.st_size, engine_.options.output_bytes_max),
+                              status.st_size, engine_.options.limits.output_bytes_max),
                   "Write less, or raise pipelines.output_bytes_max.");
     }
     const auto stored = TM_TRY(engine_.blobs.put_file(path));

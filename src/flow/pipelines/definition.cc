@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "base/clock.h"
 #include "base/expand.h"
@@ -18,7 +19,8 @@ namespace {
 constexpr std::size_t kStepNameMax = 64;
 constexpr std::size_t kOutputsMax = 200;
 constexpr std::int64_t kMemoryMinMib = 16;
-constexpr std::string_view kReservedName = "runs";  // /api/pipelines/runs is the list of runs
+constexpr std::array<std::string_view, 2> kReservedNames{
+    "runs", "builtins"};  // they stand where a name would in /api/pipelines/…
 
 using Indices = std::map<std::string, std::size_t, std::less<>>;
 
@@ -265,13 +267,13 @@ std::optional<json::Value> like(const json::Value& known, const json::Value& giv
   return read && fits(*read) ? std::optional(*std::move(read)) : std::nullopt;
 }
 
-Result<void> check_head(const Definition& definition, const DefinitionLimits& limits) {
+Result<void> check_head(const Definition& definition, const Limits& limits) {
   TM_CHECK(check_name("pipeline", definition.name));
-  if (definition.name == kReservedName) {
-    return refuse("reserved_name", "A pipeline cannot be named 'runs'.", "Choose another name.");
+  if (std::ranges::find(kReservedNames, definition.name) != kReservedNames.end()) {
+    return refuse("reserved_name", "A pipeline cannot be named '" + definition.name + "'.", "Choose another name.");
   }
   if (definition.steps.empty()) return refuse("no_steps", "The pipeline has no steps.", "Add one under steps.");
-  if (definition.steps.size() > limits.steps_max) {
+  if (std::cmp_greater(definition.steps.size(), limits.steps_max)) {
     return fail(Code::kTooLarge, "pipelines.too_many_steps",
                 fmt::format("The pipeline has {} steps; the limit is {}.", definition.steps.size(), limits.steps_max),
                 "Split it.");
@@ -294,9 +296,8 @@ std::optional<std::size_t> Plan::index_of(std::string_view step) const {
   return std::nullopt;
 }
 
-Result<Plan> parse_definition(std::string_view yaml, const std::set<std::string>& builtins,
-                              const DefinitionLimits& limits) {
-  if (yaml.size() > limits.definition_bytes_max) {
+Result<Plan> parse_definition(std::string_view yaml, const std::set<std::string>& builtins, const Limits& limits) {
+  if (std::cmp_greater(yaml.size(), limits.definition_bytes_max)) {
     return fail(Code::kTooLarge, "pipelines.definition_too_large",
                 fmt::format("The definition has {} bytes; the limit is {}.", yaml.size(), limits.definition_bytes_max),
                 "Move code into files.");
@@ -317,7 +318,7 @@ Result<Plan> parse_definition(std::string_view yaml, const std::set<std::string>
   return plan;
 }
 
-Result<void> check_files(const std::map<std::string, std::string>& files, const DefinitionLimits& limits) {
+Result<void> check_files(const std::map<std::string, std::string>& files, const Limits& limits) {
   std::size_t bytes = 0;
   for (const auto& [path, text] : files) {
     bytes += text.size();
@@ -332,7 +333,7 @@ Result<void> check_files(const std::map<std::string, std::string>& files, const 
       }
     }
   }
-  if (files.size() > limits.files_max || bytes > limits.files_bytes_max) {
+  if (std::cmp_greater(files.size(), limits.files_max) || std::cmp_greater(bytes, limits.files_bytes_max)) {
     return fail(Code::kTooLarge, "pipelines.files_too_large",
                 fmt::format("{} files with {} bytes are too much; the limits are {} and {}.", files.size(), bytes,
                             limits.files_max, limits.files_bytes_max),

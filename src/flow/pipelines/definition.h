@@ -13,15 +13,9 @@
 
 #include "base/json.h"
 #include "base/result.h"
+#include "flow/pipelines/types.h"
 
 namespace tidemill::pipelines {
-
-struct DefinitionLimits {
-  std::size_t definition_bytes_max = 256 * 1024;
-  std::size_t steps_max = 1'000;
-  std::size_t files_max = 1'000;
-  std::size_t files_bytes_max = 16 * 1024 * 1024;  // together
-};
 
 constexpr std::int64_t kTimeoutMaxMs = 7 * 86'400'000LL;
 constexpr std::int64_t kRetriesMax = 20;
@@ -72,11 +66,10 @@ struct Plan {
 // remedy: unknown fields, steps and references, no or two things to do, files that no step declares, and circles,
 // spelled "a → b → a".
 [[nodiscard]] Result<Plan> parse_definition(std::string_view yaml, const std::set<std::string>& builtins,
-                                            const DefinitionLimits& limits = {});
+                                            const Limits& limits = {});
 
 // Checks the paths and sizes of the code files. kTooLarge, kInvalidArgument.
-[[nodiscard]] Result<void> check_files(const std::map<std::string, std::string>& files,
-                                       const DefinitionLimits& limits = {});
+[[nodiscard]] Result<void> check_files(const std::map<std::string, std::string>& files, const Limits& limits = {});
 
 // Returns the params of a run: the defaults overlaid by what is given. kInvalidArgument for an unknown one, one of
 // another type than its default, or a missing one whose default is null.

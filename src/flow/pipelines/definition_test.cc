@@ -116,7 +116,7 @@ TEST(Definition, ChecksNumbersAtTheirLimits) {
 }
 
 TEST(Definition, HundredThousandStepsAreRefusedAndALongChainIsNot) {
-  DefinitionLimits wide;
+  Limits wide;
   wide.definition_bytes_max = 64 << 20;
   std::string many = "name: p\nsteps:\n";
   for (int i = 0; i < 1'001; ++i) {
@@ -154,6 +154,15 @@ TEST(Definition, CompletesParams) {
   EXPECT_EQ(complete_params(plan.definition, {}).error().reason, "pipelines.missing_param");
   EXPECT_EQ(complete_params(plan.definition, {{"must", 3}, {"y", 1}}).error().reason, "pipelines.unknown_param");
   EXPECT_EQ(complete_params(plan.definition, {{"must", 3}, {"word", 1}}).error().reason, "pipelines.bad_param");
+}
+
+TEST(Definition, FilesAreLimitedInNumberAndSize) {
+  Limits limits;
+  limits.files_max = 2;
+  limits.files_bytes_max = 10;
+  EXPECT_TRUE(check_files({{"a", "12345"}, {"b", "12345"}}, limits));
+  EXPECT_EQ(check_files({{"a", "12345"}, {"b", "123456"}}, limits).error().code, Code::kTooLarge);
+  EXPECT_EQ(check_files({{"a", ""}, {"b", ""}, {"c", ""}}, limits).error().code, Code::kTooLarge);
 }
 
 TEST(Definition, AFileCannotBeAFolderToo) {

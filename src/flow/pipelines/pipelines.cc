@@ -6,7 +6,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <limits>
 #include <thread>
+#include <utility>
 
 #include "base/files.h"
 #include "base/hash.h"
@@ -24,7 +26,7 @@ constexpr const char* kRunJob = "pipelines.run";
 constexpr const char* kSweepJob = "pipelines.sweep";
 constexpr std::int64_t kAlways =
     1'000'000'000;  // leading a run is tried again until it has ended: only the database can make it fail
-constexpr std::size_t kParamsBytesMax = 64 * 1024;
+constexpr std::uint64_t kCodeFileBytesMax = std::uint64_t{1} << 30;  // the limit was checked when it came
 constexpr std::size_t kCauseMax = 500;
 constexpr int kStepsParallelMin = 2;
 
@@ -103,8 +105,8 @@ Engine::Engine(sql::Database& database_in, events::Events& events_in, access::Ac
       clock(clock_in),
       options(std::move(options_in)),
       executor(options.executor),
-      slots(options.steps_parallel > 0
-                ? options.steps_parallel
+      slots(options.limits.steps_parallel > 0
+                ? static_cast<int>(options.limits.steps_parallel)
                 : std::max(kStepsParallelMin, static_cast<int>(std::thread::hardware_concurrency()))) {}
 
 std::filesystem::path Engine::log_file(const PipelineRunId& run, std::string_view step, std::int64_t attempt) const {
@@ -123,12 +125,15 @@ std::set<std::string> Engine::builtin_names() const {
 
 Result<Plan> Engine::plan_of(const store::VersionRow& version) const {
   auto names = builtin_names();
-  auto plan = parse_definition(version.definition, names);
+  // What was accepted once stays so, whatever the limits are now.
+  Limits any_size;
+  any_size.definition_bytes_max = any_size.steps_max = std::numeric_limits<std::int64_t>::max();
+  auto plan = parse_definition(version.definition, names, any_size);
   while (!plan && plan.error().reason == "pipelines.unknown_builtin") {
     // The message names it; details carry it.
     const auto missing = plan.error().details.find("builtin");
     if (missing == plan.error().details.end() || !names.insert(missing->second).second) break;
-    plan = parse_definition(version.definition, names);
+    plan = parse_definition(version.definition, names, any_size);
   }
   return plan;
 }
@@ -136,7 +141,7 @@ Result<Plan> Engine::plan_of(const store::VersionRow& version) const {
 Result<std::shared_ptr<const CodeFiles>> Engine::code_of(const store::VersionRow& version) const {
   auto code = std::make_shared<CodeFiles>();
   for (const auto& [path, blob] : version.files) {
-    (*code)[path] = TM_TRY(blobs.read(blobs::BlobId::trusted(blob), DefinitionLimits{}.files_bytes_max));
+    (*code)[path] = TM_TRY(blobs.read(blobs::BlobId::trusted(blob), kCodeFileBytesMax));
   }
   return std::shared_ptr<const CodeFiles>(std::move(code));
 }
@@ -149,10 +154,12 @@ Result<std::unique_ptr<Pipelines>> Pipelines::create(sql::Database& database, ev
                                                      const Clock& clock, Options options) {
   TM_CHECK(database.migrate("pipelines", kSchemaSql));
   for (const auto* folder : {"work", "logs"}) TM_CHECK(make_folder(options.folder / folder));
+  // A step runs elsewhere, so what is relative to us must not stay so.
+  if (options.python.find('/') != std::string::npos) options.python = std::filesystem::absolute(options.python);
   auto engine = std::make_unique<Engine>(database, events, access, jobs, blobs, clock, std::move(options));
   jobs.handle(
       kRunJob, [raw = engine.get()](jobs::Context& context) { return lead_run(*raw, context); },
-      engine->options.runs_parallel);
+      static_cast<int>(engine->options.limits.runs_parallel));
   jobs.handle(kSweepJob, [raw = engine.get()](jobs::Context&) { return sweep(*raw); });
   auto swept = database.write([&](sql::Tx& tx) { return jobs.enqueue(tx, {.kind = kSweepJob, .key = "sweep"}); });
   if (!swept && swept.error().reason != "jobs.key_taken") return std::unexpected(swept.error());
@@ -169,8 +176,8 @@ std::vector<std::string> Pipelines::builtins() const {
 }
 
 Result<Version> Pipelines::add(const access::Actor& actor, const NewVersion& version) {
-  TM_CHECK(check_files(version.files));
-  const Plan plan = TM_TRY(parse_definition(version.definition, engine_->builtin_names()));
+  TM_CHECK(check_files(version.files, engine_->options.limits));
+  const Plan plan = TM_TRY(parse_definition(version.definition, engine_->builtin_names(), engine_->options.limits));
   store::VersionRow row{plan.definition.name,   0, digest_of(version), version.definition, {}, actor.name,
                         engine_->clock.now_ms()};
   for (const auto& [path, text] : version.files) row.files[path] = TM_TRY(engine_->blobs.put_bytes(text)).id.str();
@@ -214,9 +221,10 @@ Result<Run> Pipelines::start(const access::Actor& actor, std::string_view pipeli
 
 Result<Run> Pipelines::start(sql::Tx& tx, const access::Actor& actor, std::string_view pipeline,
                              const NewRun& request) {
-  if (json::serialize(request.params).size() > kParamsBytesMax) {
+  const std::int64_t params_max = engine_->options.limits.params_bytes_max;
+  if (std::cmp_greater(json::serialize(request.params).size(), params_max)) {
     return fail(Code::kTooLarge, "pipelines.params_too_large",
-                fmt::format("The params have more than {} bytes.", kParamsBytesMax), "Keep data in datasets.");
+                fmt::format("The params have more than {} bytes.", params_max), "Keep data in datasets.");
   }
   const auto head = TM_TRY(store::find_pipeline(tx, pipeline));
   if (!head) return unknown_pipeline(pipeline);

@@ -27,17 +27,10 @@ constexpr std::int64_t kLogBytesMax = 32 << 20;  // in one answer
 struct Options {
   std::filesystem::path folder;    // for work folders and logs; made when missing
   std::string python = "python3";  // what `python` as a program stands for
-  std::string
-      environment;  // describes the packages that steps find, such as the hash of a lock file; part of every cache key
+  std::string environment;  // describes the packages that steps find, such as a lock file's hash; part of every cache key
   std::function<std::string()> url;  // where this server answers, for steps that call it; empty = they are not told
   std::map<std::string, std::string> env;  // added to the environment of every process
-  int steps_parallel = 0;  // processes and built-ins at work at once; 0 = one per processor, at least two
-  int runs_parallel = 8;
-  std::int64_t memory_mib = 4'096;    // of a step that names none; 0 = no limit
-  std::int64_t processes = 512;       // of one step
-  std::int64_t log_bytes = 16 << 20;  // of one attempt
-  std::int64_t result_bytes_max = 256 << 10;
-  std::int64_t output_bytes_max = 16LL << 30;  // of one file
+  Limits limits{};
   jobs::ExecutorOptions executor{};
 };
 

@@ -17,6 +17,12 @@
 namespace tidemill::pipelines {
 namespace {
 
+Options limited(int steps_parallel) {
+  Options options;
+  options.limits.steps_parallel = steps_parallel;
+  return options;
+}
+
 const access::Actor kAda{"ada", {access::Role::modeller}};
 
 class PipelinesTest : public ::testing::Test {
@@ -162,7 +168,7 @@ TEST_F(PipelinesTest, NamesWhatAStepDidWrong) {
   EXPECT_EQ(step(done, "linked").state, StepState::failed) << "a link must not carry files of the machine away";
   EXPECT_NE(step(done, "array").message.find("is not an object"), std::string::npos);
   EXPECT_NE(step(done, "nan").message.find("is not an object"), std::string::npos);
-  EXPECT_NE(step(done, "long").message.find("262144 bytes"), std::string::npos);
+  EXPECT_NE(step(done, "long").message.find("65536 bytes"), std::string::npos);
   EXPECT_EQ(step(done, "hog").message, "It was killed for using more than its 64 MiB of memory.");
   EXPECT_NE(step(done, "binary").message.find("\xEF\xBF\xBD\xEF\xBF\xBD oops"), std::string::npos);
 }
@@ -261,7 +267,7 @@ TEST_F(PipelinesTest, AQueuedRunIsCancelledAtOnce) {
 }
 
 TEST_F(PipelinesTest, StepsRunBesideEachOtherUpToTheLimit) {
-  open({.steps_parallel = 3});
+  open(limited(3));
   std::atomic<int> now = 0;
   std::atomic<int> most = 0;
   rooms().add_builtin("test.count", [&](const BuiltinCall&) -> Result<json::Object> {
@@ -340,7 +346,7 @@ echo "end $TIDEMILL_ATTEMPT" >>"$1/$TIDEMILL_STEP"
 // What the killed process does: run what there is until it is done.
 int serve(const std::filesystem::path& folder) {
   const SystemClock clock;
-  House house(folder, clock, {.steps_parallel = 4});
+  House house(folder, clock, limited(4));
   house.jobs->start();
   for (int i = 0; i < 12'000 && house.pipelines->live_runs().value_or(1) > 0; ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));

@@ -21,6 +21,26 @@ struct PipelineRunTag {
 };
 using PipelineRunId = Id<PipelineRunTag>;
 
+// What is refused or held back, by name: `--set pipelines.steps_parallel=8`.
+struct Limits {
+  using json_defaults = void;
+  std::int64_t definition_bytes_max = 256 << 10;
+  std::int64_t steps_max = 1'000;
+  std::int64_t files_max = 1'000;
+  std::int64_t files_bytes_max = 16 << 20;   // of all code files of a version together
+  std::int64_t params_bytes_max = 64 << 10;  // of a run, as JSON
+  std::int64_t steps_parallel = 0;  // processes and built-ins at work at once; 0 = one per processor, at least two
+  std::int64_t runs_parallel = 8;
+  std::int64_t memory_mib = 4'096;    // of a step that names none; 0 = no limit
+  std::int64_t processes = 512;       // of one step
+  std::int64_t log_bytes = 16 << 20;  // of one attempt; what comes after it is dropped
+  std::int64_t result_bytes_max = 64 << 10;
+  std::int64_t output_bytes_max = std::int64_t{16} << 30;  // of one file
+};
+BOOST_DESCRIBE_STRUCT(Limits, (),
+                      (definition_bytes_max, steps_max, files_max, files_bytes_max, params_bytes_max, steps_parallel,
+                       runs_parallel, memory_mib, processes, log_bytes, result_bytes_max, output_bytes_max))
+
 // What somebody hands in: the definition as YAML, and the code that its steps run, by path.
 struct NewVersion {
   std::string definition;

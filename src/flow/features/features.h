@@ -32,8 +32,8 @@ struct Settings {
   std::int64_t future_ms_max = 86'400'000;   // rows known later than this after now are refused
 };
 
-// All functions may be called from any thread. A `view` is "name" for the newest number, or "name@number"; kNotFound
-// "features.unknown" when there is none.
+// All functions may be called from any thread. A `view` is "name" for the newest number (online: the newest that was
+// materialized), or "name@number"; kNotFound "features.unknown" when there is none.
 class Features {
  public:
   // Makes or updates its tables and begins to load the views that were materialized before, in the background. `kv` is

@@ -18,6 +18,24 @@ using tables::Type;
 
 constexpr std::int64_t kAlways = std::numeric_limits<std::int64_t>::min();
 
+Result<void> check_sums(const SourcePlan& plan, const TypedColumns& columns, std::size_t rows) {
+  for (const GroupPlan& group : plan.groups) {
+    for (const std::size_t sum : group.sums) {
+      if (sum == kNone) continue;
+      const Column& column = *columns[group.cells[sum]];
+      for (std::size_t row = 0; row < rows; ++row) {
+        const double value = column.number(row);
+        if (!(std::fabs(value) > kSumValueMax)) continue;  // missing and NaN count as missing
+        return fail(Code::kInvalidArgument, "features.invalid",
+                    fmt::format("Dataset {}: column '{}' is {:g} in row {}, too large to be summed exactly.",
+                                plan.dataset, column.name, value, row + 1),
+                    fmt::format("Keep values of windows within {:g}, for example by another unit.", kSumValueMax));
+      }
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 struct SourceMemory::Keyed {
@@ -41,6 +59,11 @@ std::int64_t known_ms(const SourcePlan& plan, const TypedColumns& columns, std::
   return __builtin_add_overflow(known.integers()[row], plan.delay_ms, &at_ms) ? kForever : at_ms;
 }
 
+Result<void> check_rows(const SourcePlan& plan, const tables::Frame& rows) {
+  return check_sums(plan, TM_TRY(TypedColumns::of(rows, plan.columns, fmt::format("Dataset {}", plan.dataset))),
+                    rows.rows);
+}
+
 SourceMemory::SourceMemory(const SourcePlan& plan) : plan_(plan) {
   for (const GroupPlan& one : plan.groups) {
     auto group = std::make_unique<Group>();
@@ -52,27 +75,9 @@ SourceMemory::SourceMemory(const SourcePlan& plan) : plan_(plan) {
   }
 }
 
-Result<void> SourceMemory::check_sums(const TypedColumns& columns, std::size_t rows) const {
-  for (const GroupPlan& group : plan_.groups) {
-    for (const std::size_t sum : group.sums) {
-      if (sum == kNone) continue;
-      const Column& column = *columns[group.cells[sum]];
-      for (std::size_t row = 0; row < rows; ++row) {
-        const double value = column.number(row);
-        if (!(std::fabs(value) > kSumValueMax)) continue;  // missing and NaN count as missing
-        return fail(Code::kInvalidArgument, "features.invalid",
-                    fmt::format("Dataset {}: column '{}' is {:g} in row {}, too large to be summed exactly.",
-                                plan_.dataset, column.name, value, row + 1),
-                    fmt::format("Keep values of windows within {:g}, for example by another unit.", kSumValueMax));
-      }
-    }
-  }
-  return {};
-}
-
 Result<void> SourceMemory::add(const tables::Frame& rows) {
   const TypedColumns columns = TM_TRY(TypedColumns::of(rows, plan_.columns, fmt::format("Dataset {}", plan_.dataset)));
-  TM_CHECK(check_sums(columns, rows.rows));
+  TM_CHECK(check_sums(plan_, columns, rows.rows));
   std::vector<Keyed> order;
   order.reserve(rows.rows);
   std::string scratch;

@@ -68,7 +68,6 @@ class SourceMemory {
   [[nodiscard]] Series* series_of(std::size_t group, const TypedColumns& columns, std::size_t row);
   [[nodiscard]] std::span<const Cell> cells_of(const GroupPlan& plan, const TypedColumns& columns, std::size_t row);
   [[nodiscard]] std::uint64_t text_index(const std::string& text);
-  [[nodiscard]] Result<void> check_sums(const TypedColumns& columns, std::size_t rows) const;
   [[nodiscard]] Series* touched(Series* series);
 
   const SourcePlan& plan_;
@@ -83,6 +82,9 @@ class SourceMemory {
   std::int64_t newest_known_ms_ = std::numeric_limits<std::int64_t>::min();
   std::int64_t complete_from_ms_ = std::numeric_limits<std::int64_t>::min();
 };
+
+// Returns the error that SourceMemory::add would give for these rows.
+[[nodiscard]] Result<void> check_rows(const SourcePlan& plan, const tables::Frame& rows);
 
 // Returns the id of a row, from its columns `id`.
 [[nodiscard]] RowId row_id(const SourcePlan& plan, const TypedColumns& columns, std::size_t row, std::string& scratch);

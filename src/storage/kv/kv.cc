@@ -181,6 +181,19 @@ Result<void> Kv::scan_prefix(std::string_view prefix, const Visit& visit) const 
   return scan(prefix, prefix_end(prefix), visit);
 }
 
+Result<std::optional<std::string>> Kv::last_key(std::string_view begin, std::string_view end) const {
+  const Transaction transaction = TM_TRY(Transaction::begin(env_, MDB_RDONLY));
+  const Cursor cursor = TM_TRY(Cursor::open(transaction, table_));
+  MDB_val key{};
+  MDB_val value{};
+  int code = end.empty() ? MDB_NOTFOUND : seek(cursor.get(), end, key, value);
+  if (code != 0 && code != MDB_NOTFOUND) return broken("seek", code);
+  code = mdb_cursor_get(cursor.get(), &key, &value, code == 0 ? MDB_PREV : MDB_LAST);
+  if (code == MDB_NOTFOUND || (code == 0 && to_view(key) < begin)) return std::optional<std::string>();
+  if (code != 0) return broken("seek", code);
+  return std::optional<std::string>(std::string(to_view(key)));
+}
+
 Result<std::uint64_t> Kv::erase_range(std::string_view begin, std::string_view end) {
   std::uint64_t erased = 0;
   while (true) {

@@ -61,6 +61,9 @@ class Kv {
   // The same for every key that starts with `prefix`.
   [[nodiscard]] Result<void> scan_prefix(std::string_view prefix, const Visit& visit) const;
 
+  // Returns the last key with begin <= key < end ("" = to the last), or nothing when there is none. O(log n).
+  [[nodiscard]] Result<std::optional<std::string>> last_key(std::string_view begin, std::string_view end) const;
+
   // Removes every entry with begin <= key < end, in commits of at most kEraseEntriesMax, and returns how many there
   // were. A crash in between leaves the later ones.
   [[nodiscard]] Result<std::uint64_t> erase_range(std::string_view begin, std::string_view end);

@@ -85,6 +85,16 @@ TEST_F(KvTest, ScansRangesAndPrefixes) {
   EXPECT_EQ(prefix_end("\xff\xff"), "");
 }
 
+TEST_F(KvTest, FindsTheLastKeyOfARange) {
+  EXPECT_EQ(kv_->last_key("", "").value(), std::nullopt);
+  ASSERT_TRUE(kv_->put_many(std::vector<Entry>{{"b", ""}, {"d", ""}}));
+  EXPECT_EQ(kv_->last_key("", "").value(), "d");
+  EXPECT_EQ(kv_->last_key("a", "d").value(), "b");
+  EXPECT_EQ(kv_->last_key("c", "d").value(), std::nullopt);
+  EXPECT_EQ(kv_->last_key("", "b").value(), std::nullopt);
+  EXPECT_EQ(kv_->last_key("d", "e").value(), "d");
+}
+
 TEST_F(KvTest, ErasesLongRangesInSeveralCommits) {
   std::vector<Entry> entries;
   for (std::size_t i = 0; i < kEraseEntriesMax + 5; ++i) entries.push_back({fmt::format("r{:08}", i), "x"});

@@ -83,6 +83,7 @@ class Datasets {
   [[nodiscard]] Result<Diff> diff(std::string_view name, std::int64_t from, std::int64_t to);
 
  private:
+  friend class Adding;
   class Impl;
   explicit Datasets(std::unique_ptr<Impl> impl);
 

@@ -210,8 +210,9 @@ struct ColumnChange {
 };
 BOOST_DESCRIBE_STRUCT(ColumnChange, (), (name, from, to))
 
-// How one column's distribution moved. `psi` over the deciles (or the categories) of `from`, p of its test; `ks` of
-// numbers and times.
+// How one column's distribution moved. `psi` is over the deciles (or the most frequent values) of `from`, the missing
+// being a bin of their own; `psi_p` says how likely sampling alone gives so much; `ks` is of numbers and times, with
+// `p`, which for text is of a chi-squared test.
 struct ColumnShift {
   std::string name;
   Type type = Type::text;
@@ -219,13 +220,13 @@ struct ColumnShift {
   double missing_share_to = 0;
   std::optional<double> mean_from;
   std::optional<double> mean_to;
-  std::optional<double> psi;
-  std::optional<double> psi_p;
+  double psi = 0;
+  double psi_p = 1;
   std::optional<double> ks;
-  std::optional<double> ks_p;
+  std::optional<double> p;
 };
 BOOST_DESCRIBE_STRUCT(ColumnShift, (),
-                      (name, type, missing_share_from, missing_share_to, mean_from, mean_to, psi, psi_p, ks, ks_p))
+                      (name, type, missing_share_from, missing_share_to, mean_from, mean_to, psi, psi_p, ks, p))
 
 struct Diff {
   std::string dataset;

@@ -67,13 +67,16 @@ class LocalObjects final : public Objects {
   }
   [[nodiscard]] fs::path path(Kind kind, const std::string& hex) const { return shelf_path(kind, shelf_of(hex)) / hex; }
   // How many batches have renamed files into the shelf and not yet synced it: a name seen there may still be lost.
-  [[nodiscard]] std::atomic<int>& unsynced(Kind kind, unsigned shelf) {
-    return unsynced_[(kind == Kind::chunk ? 0 : kShelves) + shelf];
-  }
+  [[nodiscard]] std::atomic<int>& unsynced(Kind kind, unsigned shelf) { return unsynced_[index(kind, shelf)]; }
+  // Whether this process has synced the shelf: before that, names that a killed process gave may not be on disk.
+  [[nodiscard]] std::atomic<bool>& known_synced(Kind kind, unsigned shelf) { return known_synced_[index(kind, shelf)]; }
 
  private:
+  static std::size_t index(Kind kind, unsigned shelf) { return (kind == Kind::chunk ? 0 : kShelves) + shelf; }
+
   const fs::path root_;
   std::array<std::atomic<int>, 2 * kShelves> unsynced_{};
+  std::array<std::atomic<bool>, 2 * kShelves> known_synced_{};
 };
 
 class LocalBatch final : public Batch {
@@ -113,7 +116,8 @@ Result<bool> LocalBatch::add(Kind kind, const std::string& hex, std::string_view
   if (there == bytes.size() && TM_TRY(objects_.get(kind, hex, bytes.size())) == bytes) {
     // Another batch may have named it and not be done syncing: then this one must sync the folder, too.
     const unsigned shelf = shelf_of(hex);
-    if (objects_.unsynced(kind, shelf) > 0) reused_unsynced_.emplace(kind, shelf);
+    if (objects_.unsynced(kind, shelf) > 0 || !objects_.known_synced(kind, shelf))
+      reused_unsynced_.emplace(kind, shelf);
     return false;
   }
   const fs::path temporary = objects_.root() / "incoming" / generate_hex_id();
@@ -135,12 +139,20 @@ Result<void> LocalBatch::sync_contents() {
   return {};
 }
 
+// Makes the shelf where there is none, durably.
+Result<void> make_shelf(const fs::path& shelf) {
+  if (::mkdir(shelf.c_str(), 0700) == 0) return sync_folder(shelf.parent_path());
+  if (errno == EEXIST) return {};
+  return fail(errno_error("make the folder", shelf, errno));
+}
+
 Result<void> LocalBatch::name_all(std::set<Shelf>& renamed_into) {
   while (!written_.empty()) {
     const Written& file = written_.back();
     const Shelf shelf{file.kind, shelf_of(file.hex)};
     if (renamed_into.insert(shelf).second) ++objects_.unsynced(shelf.first, shelf.second);
     const fs::path path = objects_.path(file.kind, file.hex);
+    if (!objects_.known_synced(shelf.first, shelf.second)) TM_CHECK(make_shelf(path.parent_path()));
     if (::rename(file.temporary.c_str(), path.c_str()) != 0) return fail(errno_error("rename to", path, errno));
     written_.pop_back();
   }
@@ -163,23 +175,18 @@ Result<void> LocalBatch::commit() {
   // After a failure the names stay suspect: the counts are left up, so later batches sync these folders themselves.
   if (done) {
     for (const auto& [kind, shelf] : renamed_into) --objects_.unsynced(kind, shelf);
+    for (const auto& [kind, shelf] : shelves) objects_.known_synced(kind, shelf) = true;
   }
   return done;
 }
 
 Result<void> LocalObjects::prepare() {
   TM_CHECK(make_folder(root_ / "incoming"));
-  for (const Kind kind : {Kind::chunk, Kind::manifest}) {
-    TM_CHECK(make_folder(root_ / folder_of(kind)));
-    for (unsigned shelf = 0; shelf < kShelves; ++shelf) {
-      const fs::path path = shelf_path(kind, shelf);
-      if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return fail(errno_error("make the folder", path, errno));
-    }
-  }
+  for (const Kind kind : {Kind::chunk, Kind::manifest}) TM_CHECK(make_folder(root_ / folder_of(kind)));
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(root_ / "incoming", error)) ::unlink(entry.path().c_str());
-  // Names that a killed process gave may not be on disk yet, and will be taken for durable from now on.
-  return sync_file_system(root_);
+  TM_CHECK(sync_folder(root_));
+  return sync_folder(root_.has_parent_path() ? root_.parent_path() : ".");
 }
 
 Result<std::unique_ptr<Batch>> LocalObjects::begin() { return std::make_unique<LocalBatch>(*this); }
@@ -202,6 +209,7 @@ Result<std::optional<std::uint64_t>> LocalObjects::size(Kind kind, const std::st
 Result<void> LocalObjects::each(Kind kind, const std::function<Result<void>(const std::string& hex)>& visit) const {
   for (unsigned shelf = 0; shelf < kShelves; ++shelf) {
     std::error_code error;
+    if (!fs::exists(shelf_path(kind, shelf))) continue;
     for (fs::directory_iterator entry(shelf_path(kind, shelf), error), end; !error && entry != end;
          entry.increment(error)) {
       TM_CHECK(visit(entry->path().filename().string()));

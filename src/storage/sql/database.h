@@ -169,7 +169,7 @@ class Tx {
 
   template <class... Args>
   static void bind_all(Statement& statement, const Args&... args) {
-    int index = 0;
+    [[maybe_unused]] int index = 0;
     (bind_next(statement, index, args), ...);
   }
   template <class T>

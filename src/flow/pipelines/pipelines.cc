@@ -24,6 +24,7 @@ namespace {
 
 constexpr const char* kRunJob = "pipelines.run";
 constexpr const char* kSweepJob = "pipelines.sweep";
+constexpr const char* kPassBuiltin = "pipelines.pass";  // its result is its `with`: to join branches, or to name values
 constexpr std::int64_t kAlways =
     1'000'000'000;  // leading a run is tried again until it has ended: only the database can make it fail
 constexpr std::uint64_t kCodeFileBytesMax = std::uint64_t{1} << 30;  // the limit was checked when it came
@@ -163,6 +164,7 @@ Result<std::unique_ptr<Pipelines>> Pipelines::create(sql::Database& database, ev
   jobs.handle(kSweepJob, [raw = engine.get()](jobs::Context&) { return sweep(*raw); });
   auto swept = database.write([&](sql::Tx& tx) { return jobs.enqueue(tx, {.kind = kSweepJob, .key = "sweep"}); });
   if (!swept && swept.error().reason != "jobs.key_taken") return std::unexpected(swept.error());
+  engine->builtins[kPassBuiltin] = [](const BuiltinCall& call) -> Result<json::Object> { return call.with; };
   return std::unique_ptr<Pipelines>(new Pipelines(std::move(engine)));
 }
 

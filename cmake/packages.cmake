@@ -2,7 +2,7 @@
 #
 #   Boost::headers (Asio, Beast, Describe) Boost::json Boost::url   fmt::fmt spdlog::spdlog
 #   OpenSSL::Crypto OpenSSL::SSL
-#   SQLite::SQLite3   CURL::libcurl   LibArchive::LibArchive   yaml-cpp   CLI11::CLI11   prometheus-cpp::core
+#   SQLite::SQLite3   CURL::libcurl   LibArchive::LibArchive   yaml-cpp   CLI11::CLI11   prometheus-cpp::core   simdjson::simdjson
 #   PkgConfig::sodium PkgConfig::lmdb PkgConfig::zstd PkgConfig::xxhash   duckdb::duckdb   onnxruntime::onnxruntime
 set(Boost_NO_WARN_NEW_VERSIONS ON)
 set(THREADS_PREFER_PTHREAD_FLAG ON)
@@ -17,6 +17,7 @@ find_package(LibArchive REQUIRED)
 find_package(yaml-cpp REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(prometheus-cpp REQUIRED)
+find_package(simdjson REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(sodium REQUIRED IMPORTED_TARGET libsodium)
 pkg_check_modules(lmdb REQUIRED IMPORTED_TARGET lmdb)

@@ -5,6 +5,17 @@
 #include <utility>
 
 namespace tidemill::predictions {
+namespace {
+
+constexpr double kLearningRate = 0.1;
+
+std::size_t rows_of(const std::vector<Work>& works) {
+  std::size_t rows = 0;
+  for (const auto& work : works) rows += work.rows;
+  return rows;
+}
+
+}  // namespace
 
 Lanes::Lanes(LaneOptions options, const Clock& clock, Run run) : options_(options), clock_(clock), run_(std::move(run)) {
   for (std::int64_t i = 0; i < options_.workers; ++i) threads_.emplace_back([this] { loop(); });
@@ -22,39 +33,77 @@ Lanes::~Lanes() {
   }
   ready_.notify_all();
   for (auto& thread : threads_) thread.join();
-  for (auto& work : refused) {
+  for (auto& work : refused) refuse(work, true);
+}
+
+void Lanes::refuse(Work& work, bool stopping) const {
+  if (stopping) {
     work.done(fail(Code::kUnavailable, "predictions.stopping", "The server is shutting down.", "Ask again later."));
+  } else {
+    work.done(fail(Code::kExhausted, "predictions.queue_full", fmt::format("Too many rows wait for '{}'.", work.ask.deployment),
+                   "Ask again in a second.", {{"deployment", work.ask.deployment}}));
   }
+}
+
+bool Lanes::can_run_here(const Lane& lane, std::size_t rows) const {
+  return lane.waiting.empty() && lane.running < options_.workers && lane.row_us >= 0 &&
+         lane.row_us * static_cast<double>(rows) < static_cast<double>(options_.inline_us_max);
+}
+
+void Lanes::make_runnable(Lane& lane, const std::string& name) {
+  if (lane.queued || lane.waiting.empty() || lane.running >= options_.workers) return;
+  lane.queued = true;
+  runnable_.push_back(name);
+}
+
+void Lanes::learn(Lane& lane, std::size_t rows, std::chrono::steady_clock::duration took) {
+  const double row_us = std::chrono::duration<double, std::micro>(took).count() / static_cast<double>(std::max<std::size_t>(rows, 1));
+  lane.row_us = lane.row_us < 0 ? row_us : lane.row_us + kLearningRate * (row_us - lane.row_us);
 }
 
 void Lanes::submit(Work work) {
-  std::optional<Error> refusal;
-  {
-    const std::lock_guard lock(mutex_);
-    Lane& lane = lanes_[work.ask.deployment];
-    if (closing_) {
-      refusal = Error{Code::kUnavailable, "predictions.stopping", "The server is shutting down.", "Ask again later.", {}};
-    } else if (lane.waiting_rows + work.rows > static_cast<std::size_t>(options_.waiting_rows_max) && !lane.waiting.empty()) {
-      refusal = Error{Code::kExhausted, "predictions.queue_full", fmt::format("Too many rows wait for '{}'.", work.ask.deployment),
-                      "Ask again in a second.", {{"deployment", work.ask.deployment}}};
-    } else {
-      lane.waiting_rows += work.rows;
-      const std::string name = work.ask.deployment;
-      lane.waiting.push_back(std::move(work));
-      if (!lane.busy) {
-        lane.busy = true;
-        runnable_.push_back(name);
-      }
-    }
+  std::unique_lock lock(mutex_);
+  const auto found = lanes_.find(work.ask.deployment);
+  Lane& lane = found != lanes_.end() ? found->second : lanes_[work.ask.deployment];
+  const bool full = !lane.waiting.empty() && lane.waiting_rows + work.rows > static_cast<std::size_t>(options_.waiting_rows_max);
+  if (closing_ || full) {
+    const bool stopping = closing_;
+    lock.unlock();
+    return refuse(work, stopping);
   }
-  if (refusal) {
-    work.done(std::unexpected(*std::move(refusal)));
-  } else {
-    ready_.notify_one();
+  if (can_run_here(lane, work.rows)) {
+    ++lane.running;
+    lock.unlock();
+    return run_here(lane, std::move(work));
   }
+  const std::string name = work.ask.deployment;
+  lane.waiting_rows += work.rows;
+  lane.waiting.push_back(std::move(work));
+  make_runnable(lane, name);
+  lock.unlock();
+  ready_.notify_one();
 }
 
-// Takes as many works as fit into one run; those whose deadline is over go to `expired`. The caller holds mutex_.
+void Lanes::run_here(Lane& lane, Work work) {
+  const std::string name = work.ask.deployment;
+  const std::size_t rows = work.rows;
+  const auto begun = std::chrono::steady_clock::now();
+  std::vector<Work> works;
+  works.push_back(std::move(work));
+  run_(name, std::move(works));
+  const auto took = std::chrono::steady_clock::now() - begun;
+  bool wake = false;
+  {
+    const std::lock_guard lock(mutex_);
+    learn(lane, rows, took);
+    --lane.running;
+    make_runnable(lane, name);
+    wake = lane.queued;
+  }
+  if (wake) ready_.notify_one();
+}
+
+// Takes as many works as fit into one run; those whose deadline is over go to `expired`.
 std::vector<Work> Lanes::take(Lane& lane, std::vector<Work>& expired) {
   std::vector<Work> works;
   std::size_t rows = 0;
@@ -78,21 +127,25 @@ void Lanes::loop() {
     if (runnable_.empty()) return;
     const std::string name = std::move(runnable_.front());
     runnable_.pop_front();
+    Lane& lane = lanes_.find(name)->second;
+    lane.queued = false;
     std::vector<Work> expired;
-    std::vector<Work> works = take(lanes_[name], expired);
+    std::vector<Work> works = take(lane, expired);
+    ++lane.running;
+    make_runnable(lane, name);  // what did not fit into this run may begin on another worker
     lock.unlock();
     for (auto& work : expired) {
       work.done(fail(Code::kUnavailable, "predictions.deadline", "The time for this request was over before its turn came.",
                      "Allow more time, or ask for fewer rows."));
     }
-    if (!works.empty()) run_(name, std::move(works));
+    const std::size_t rows = rows_of(works);
+    const auto begun = std::chrono::steady_clock::now();
+    if (rows > 0) run_(name, std::move(works));
+    const auto took = std::chrono::steady_clock::now() - begun;
     lock.lock();
-    Lane& lane = lanes_[name];
-    if (lane.waiting.empty()) {
-      lane.busy = false;
-    } else {
-      runnable_.push_back(name);  // behind the others: one busy deployment does not starve them
-    }
+    if (rows > 0) learn(lane, rows, took);
+    --lane.running;
+    make_runnable(lane, name);  // behind the others: one busy deployment does not starve them
   }
 }
 

@@ -43,6 +43,7 @@ bool Ledger::enter(Book& book, std::string_view id, std::int64_t version, Role r
   count.labelled += is_labelled ? 1 : 0;
   if (role == Role::shadow) return true;
   book.labelled += is_labelled ? 1 : 0;
+  book.first_ms = book.first_ms == 0 ? at_ms : std::min(book.first_ms, at_ms);
   book.watermark_ms = std::max(book.watermark_ms, at_ms);
   return true;
 }
@@ -67,6 +68,7 @@ void Ledger::add_sealed(const std::string& deployment, std::string_view id, std:
 void Ledger::add(const LabelBatch& labels) {
   const std::lock_guard lock(mutex_);
   Book& book = books_[labels.deployment];
+  book.watermark_ms = std::max(book.watermark_ms, labels.until_ms);
   for (const auto& label : labels.labels) {
     const IdKey key = key_of(label.id);
     const bool is_new = book.labels.insert_or_assign(key, static_cast<std::int8_t>(label.label)).second;
@@ -121,6 +123,7 @@ Stats Ledger::stats(const std::string& deployment) const {
   stats.rows = static_cast<std::int64_t>(book->second.served.size());
   stats.labelled = book->second.labelled;
   stats.labels = static_cast<std::int64_t>(book->second.labels.size());
+  stats.first_ms = book->second.first_ms;
   stats.watermark_ms = book->second.watermark_ms;
   for (const auto& [key, count] : book->second.counts) stats.versions.push_back(count);
   return stats;

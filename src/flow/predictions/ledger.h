@@ -74,6 +74,7 @@ class Ledger {
     std::map<std::int64_t, std::unordered_set<IdKey, KeyHash>> shadowed;  // ids by version of the shadow
     std::map<CountKey, VersionCount> counts;
     std::int64_t labelled = 0;
+    std::int64_t first_ms = 0;
     std::int64_t watermark_ms = 0;
   };
   // Returns whether the row is new.

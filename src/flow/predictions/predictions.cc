@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <future>
+#include <span>
 #include <utility>
 
 #include "base/log.h"
@@ -13,6 +14,8 @@
 
 namespace tidemill::predictions {
 namespace {
+
+constexpr std::int64_t kSealAgainMs = 5'000;
 
 std::size_t rows_of(const Ask& ask) {
   if (!ask.tensor) return ask.rows.rows;
@@ -63,6 +66,10 @@ std::vector<std::size_t> matching_rows(const tables::Frame& frame, const Filter&
     if (wanted) rows.push_back(i);
   }
   return rows;
+}
+
+metrics::Labels labels(const std::string& deployment, std::int64_t version) {
+  return {{"deployment", deployment}, {"version", std::to_string(version)}};
 }
 
 void add_labels(tables::Frame& frame, const std::vector<std::int8_t>& labels) {
@@ -118,7 +125,7 @@ Result<std::unique_ptr<Predictions>> Predictions::create(Parts parts, Options op
         raw->changed_.notify_all();
       },
       journal));
-  room->lanes_ = std::make_unique<Lanes>(LaneOptions{options.workers, options.batch_rows_max, options.waiting_rows_max}, room->parts_.clock,
+  room->lanes_ = std::make_unique<Lanes>(LaneOptions{options.workers, options.batch_rows_max, options.waiting_rows_max, options.inline_us_max}, room->parts_.clock,
                                          [raw](const std::string& name, std::vector<Work> works) { raw->run(name, std::move(works)); });
   room->parts_.deployments.on_change([raw] {
     {
@@ -160,6 +167,12 @@ Result<void> Predictions::check_ask(const Ask& ask, std::size_t rows) const {
     return fail(Code::kInvalidArgument, "predictions.wrong_time_count", fmt::format("There are {} times for {} rows.", ask.at_ms.size(), rows),
                 "Give one for all, one for each, or none.");
   }
+  const std::int64_t newest_ms = parts_.clock.now_ms() + options_.future_ms_max;
+  for (const std::int64_t at_ms : ask.at_ms) {
+    if (at_ms > 0 && at_ms <= newest_ms) continue;  // one wrong time in the future would end every window of the monitors
+    return fail(Code::kInvalidArgument, "predictions.bad_time", fmt::format("at_ms {} is not a time up to now.", at_ms),
+                "Give milliseconds since 1970-01-01T00:00:00Z.");
+  }
   for (const auto& id : ask.ids) {
     if (!id.empty() && id.size() <= static_cast<std::size_t>(options_.id_bytes_max)) continue;
     return fail(Code::kInvalidArgument, "predictions.bad_id", fmt::format("A prediction's id has 1 to {} bytes.", options_.id_bytes_max),
@@ -176,14 +189,8 @@ Result<void> Predictions::check_ask(const Ask& ask, std::size_t rows) const {
 void Predictions::infer(Ask ask, AnswerDone done) {
   const std::size_t rows = rows_of(ask);
   if (auto checked = check_ask(ask, rows); !checked) return done(std::unexpected(std::move(checked).error()));
-  const auto found = loaded(ask.deployment);
-  if (found == nullptr) {
-    const std::lock_guard lock(mutex_);
-    const auto error = load_errors_.find(ask.deployment);
-    return done(std::unexpected(error == load_errors_.end() ? unknown_deployment(ask.deployment) : error->second));
-  }
-  if (found->deployment.state != deployments::State::serving) return done(std::unexpected(unknown_deployment(ask.deployment)));
-  lanes_->submit({std::move(ask), std::move(done), rows});
+  if (auto found = serving(ask.deployment); !found) return done(std::unexpected(std::move(found).error()));
+  lanes_->submit({std::move(ask), std::move(done), rows, std::chrono::steady_clock::now()});
 }
 
 void Predictions::run(const std::string& deployment, std::vector<Work> works) {
@@ -193,31 +200,45 @@ void Predictions::run(const std::string& deployment, std::vector<Work> works) {
     for (auto& work : works) work.done(std::unexpected(unknown_deployment(deployment)));
     return;
   }
-  const auto begun = std::chrono::steady_clock::now();
   auto scored = score(*current, parts_, works, parts_.clock.now_ms());
-  static const auto kSeconds = metrics::histogram("tidemill_prediction_run_seconds", "Time of one run of a model over gathered requests",
-                                                  metrics::seconds_buckets());
-  kSeconds.observe(std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count());
   for (std::size_t i = 0; i < works.size(); ++i) {
     if (!scored[i].answer) {
+      current->failures.add();
       works[i].done(std::unexpected(std::move(scored[i].answer).error()));
     } else {
-      log_and_answer(*current, std::move(works[i]), *std::move(scored[i].answer), std::move(scored[i].records));
+      log_and_answer(current, std::move(works[i]), *std::move(scored[i].answer), std::move(scored[i].records));
     }
   }
 }
 
-void Predictions::log_and_answer(const Loaded& loaded, Work work, Answer answer, std::vector<Record> records) {
-  static const auto kRows = metrics::counter("tidemill_prediction_rows_total", "Rows answered");
-  kRows.add(static_cast<double>(answer.ids.size()));
+void Predictions::log_and_answer(const std::shared_ptr<const Loaded>& loaded, Work work, Answer answer, std::vector<Record> records) {
+  const auto answered = [loaded, version = answer.versions.front(), begun = work.begun](std::size_t rows) {
+    const VersionMetrics& metrics = loaded->metrics.at(version);
+    metrics.requests.add();
+    metrics.rows.add(static_cast<double>(rows));
+    metrics.seconds.observe(std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count());
+  };
+  const std::size_t rows = answer.ids.size();
   // Rows that are logged already (a request sent again) need no second record; the ledger would drop them anyway.
-  const bool repeated = std::ranges::all_of(answer.ids, [&](const std::string& id) { return ledger_.has(loaded.deployment.name, id); });
-  if (repeated) return work.done(std::move(answer));
-  const bool durable = loaded.deployment.log.durable;
+  const bool repeated = std::ranges::all_of(answer.ids, [&](const std::string& id) { return ledger_.has(loaded->deployment.name, id); });
+  if (repeated) {
+    work.done(std::move(answer));
+    return answered(rows);
+  }
+  std::string payload = encode_records(records);
+  if (!loaded->deployment.log.durable) {
+    work.done(std::move(answer));
+    answered(rows);
+    journal_->append(std::move(payload), false, [loaded, rows](Result<void> logged) {
+      if (!logged) loaded->log_drops.add(static_cast<double>(rows));
+    });
+    return;
+  }
   auto kept = std::make_shared<Answer>(std::move(answer));
-  journal_->append(encode_records(records), durable, [kept, done = std::move(work.done)](Result<void> logged) {
+  journal_->append(std::move(payload), true, [kept, done = std::move(work.done), answered, rows](Result<void> logged) {
     if (!logged) return done(std::unexpected(std::move(logged).error()));
     done(std::move(*kept));
+    answered(rows);
   });
 }
 
@@ -245,10 +266,9 @@ void Predictions::seal_loop() {
     changed_.wait(lock, [&] { return closing_ || !to_seal_.empty(); });
     if (closing_) return;  // what is left is sealed after the next start
     const std::uint64_t file = to_seal_.front();
-    to_seal_.erase(to_seal_.begin());
-    ++sealing_;
     lock.unlock();
-    if (auto sealed = segments_->seal(file, ledger_.content(file)); sealed) {
+    auto sealed = segments_->seal(file, ledger_.content(file));
+    if (sealed) {
       ledger_.drop(file);
       std::error_code ignored;  // a file left over is skipped at the next start
       std::filesystem::remove(journal_->file_path(file), ignored);
@@ -256,7 +276,15 @@ void Predictions::seal_loop() {
       log::error("predictions", "could not seal a file of the log; it stays as it is", {{"cause", sealed.error().text()}});
     }
     lock.lock();
-    --sealing_;
+    seal_error_.reset();
+    if (sealed) {
+      to_seal_.erase(to_seal_.begin());
+    } else {
+      // A later file must not be sealed before this one: the newest sealed file tells what a start may skip.
+      seal_error_ = std::move(sealed).error();
+      changed_.notify_all();
+      changed_.wait_for(lock, std::chrono::milliseconds(kSealAgainMs), [&] { return closing_; });
+    }
     changed_.notify_all();
   }
 }
@@ -264,11 +292,13 @@ void Predictions::seal_loop() {
 Result<void> Predictions::flush() {
   journal_->rotate();
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return closing_ || (to_seal_.empty() && sealing_ == 0); });
+  changed_.wait(lock, [&] { return closing_ || to_seal_.empty() || seal_error_; });
+  if (seal_error_) return std::unexpected(*seal_error_);
   return {};
 }
 
-Result<std::int64_t> Predictions::label(const access::Actor&, const std::string& deployment, std::vector<Label> labels) {
+Result<std::int64_t> Predictions::label(const access::Actor&, const std::string& deployment, std::vector<Label> labels,
+                                         std::int64_t until_ms) {
   if (loaded(deployment) == nullptr) TM_CHECK(parts_.deployments.get(deployment));
   if (labels.size() > static_cast<std::size_t>(options_.labels_max)) {
     return fail(Code::kTooLarge, "predictions.many_labels", fmt::format("{} labels are more than {}.", labels.size(), options_.labels_max), "Send fewer at once.");
@@ -281,11 +311,11 @@ Result<std::int64_t> Predictions::label(const access::Actor&, const std::string&
     if (labels[i].at_ms == 0) labels[i].at_ms = parts_.clock.now_ms();
   }
   const auto count = static_cast<std::int64_t>(labels.size());
-  if (count == 0) return count;
+  if (count == 0 && until_ms == 0) return count;
   std::promise<Result<void>> promise;
   auto future = promise.get_future();
   std::vector<Record> records;
-  records.emplace_back(LabelBatch{deployment, std::move(labels)});
+  records.emplace_back(LabelBatch{deployment, std::move(labels), until_ms});
   journal_->append(encode_records(records), true, [&](Result<void> done) { promise.set_value(std::move(done)); });
   TM_CHECK(future.get());
   return count;
@@ -348,12 +378,62 @@ Result<Prediction> Predictions::find(const std::string& deployment, const std::s
   return refuse();
 }
 
+Result<Stats> Predictions::checked_stats(const std::string& deployment) {
+  if (loaded(deployment) == nullptr) TM_CHECK(parts_.deployments.get(deployment));
+  return ledger_.stats(deployment);
+}
+
+std::vector<Stats> Predictions::all_stats() const {
+  std::vector<Stats> all;
+  for (const auto& [name, deployment] : *parts_.deployments.snapshot()) all.push_back(ledger_.stats(name));
+  return all;
+}
+
 // --- what is loaded ---
+
+Result<std::shared_ptr<const Loaded>> Predictions::serving(std::string_view deployment) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = loaded_.find(deployment);
+  if (found != loaded_.end() && found->second->deployment.state == deployments::State::serving) return found->second;
+  const auto error = load_errors_.find(std::string(deployment));
+  if (error != load_errors_.end()) return std::unexpected(error->second);
+  return std::unexpected(unknown_deployment(deployment));
+}
 
 std::shared_ptr<const Loaded> Predictions::loaded(std::string_view deployment) const {
   const std::lock_guard lock(mutex_);
   const auto found = loaded_.find(deployment);
   return found == loaded_.end() ? nullptr : found->second;
+}
+
+VersionMetrics::VersionMetrics(const std::string& deployment, std::int64_t version)
+    : requests(metrics::counter("tidemill_predictions_requests_total", "Requests answered", labels(deployment, version))),
+      rows(metrics::counter("tidemill_predictions_rows_total", "Rows answered", labels(deployment, version))),
+      seconds(metrics::histogram("tidemill_predictions_request_seconds", "From a request's arrival in its lane to its answer",
+                                 metrics::seconds_buckets(), labels(deployment, version))) {}
+
+Loaded::Loaded(deployments::Deployment loaded)
+    : deployment(std::move(loaded)),
+      failures(metrics::counter("tidemill_predictions_failures_total", "Requests that could not be scored", {{"deployment", deployment.name}})),
+      log_drops(metrics::counter("tidemill_predictions_log_dropped_rows_total", "Rows that were answered but could not be logged",
+                                 {{"deployment", deployment.name}})) {}
+
+Result<std::shared_ptr<const Loaded>> Predictions::load(const deployments::Deployment& deployment) {
+  auto next = std::make_shared<Loaded>(deployment);
+  std::vector<std::int64_t> versions = deployment.shadows;
+  versions.push_back(deployment.champion);
+  if (deployment.candidate) versions.push_back(deployment.candidate->version);
+  for (const std::int64_t version : versions) {
+    if (next->scorers.contains(version)) continue;
+    auto scorer = TM_TRY(parts_.models.scorer(deployment.model, version));
+    // The first run allocates and is slow; nobody shall wait for it.
+    std::vector<double> score(1);
+    const std::vector<float> row(scorer->encoder.width());
+    TM_CHECK(scorer->session->score(std::span<const float>(row), static_cast<std::int64_t>(row.size()), score));
+    next->metrics.emplace(version, VersionMetrics(deployment.name, version));
+    next->scorers.emplace(version, std::move(scorer));
+  }
+  return next;
 }
 
 void Predictions::load_loop() {
@@ -377,27 +457,14 @@ void Predictions::load_all() {
   for (const auto& [name, deployment] : *snapshot) {
     const auto before = loaded(name);
     if (before != nullptr && before->deployment.revision >= deployment.revision) continue;
-    auto next = std::make_shared<Loaded>();
-    next->deployment = deployment;
-    std::vector<std::int64_t> versions = deployment.shadows;
-    versions.push_back(deployment.champion);
-    if (deployment.candidate) versions.push_back(deployment.candidate->version);
-    std::optional<Error> error;
-    for (const std::int64_t version : versions) {
-      auto scorer = parts_.models.scorer(deployment.model, version);
-      if (!scorer) {
-        error = std::move(scorer).error();
-        break;
-      }
-      next->scorers[version] = *std::move(scorer);
-    }
-    if (error) log::error("predictions", "could not load a deployment", {{"deployment", name}, {"cause", error->text()}});
+    auto next = load(deployment);
+    if (!next) log::error("predictions", "could not load a deployment", {{"deployment", name}, {"cause", next.error().text()}});
     const std::lock_guard lock(mutex_);
-    if (error) {
-      load_errors_[name] = *std::move(error);
-    } else {
+    if (next) {
       load_errors_.erase(name);
-      loaded_[name] = std::move(next);
+      loaded_[name] = *std::move(next);
+    } else {
+      load_errors_[name] = std::move(next).error();
     }
   }
   changed_.notify_all();

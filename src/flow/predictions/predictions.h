@@ -17,6 +17,7 @@
 
 #include "access/types.h"
 #include "base/clock.h"
+#include "base/metrics.h"
 #include "base/result.h"
 #include "flow/deployments/deployments.h"
 #include "flow/models/models.h"
@@ -38,10 +39,13 @@ struct Options {
   std::int64_t waiting_rows_max = 262'144;        // per deployment; past it 429
   std::int64_t id_bytes_max = 256;                // of a prediction's id
   std::int64_t labels_max = 100'000;              // in one request
+  std::int64_t inline_us_max = 300;               // shorter runs happen on the I/O thread itself
+  std::int64_t future_ms_max = 86'400'000;        // how far in the future a request's time may lie
   std::int64_t journal_bytes_max = 32 << 20;      // of one journal file; then it becomes a Parquet segment
 };
 BOOST_DESCRIBE_STRUCT(Options, (),
-                      (workers, batch_rows_max, request_rows_max, waiting_rows_max, id_bytes_max, labels_max, journal_bytes_max))
+                      (workers, batch_rows_max, request_rows_max, waiting_rows_max, id_bytes_max, labels_max, inline_us_max, future_ms_max,
+                       journal_bytes_max))
 
 struct Parts {
   sql::Database& database;
@@ -54,10 +58,21 @@ struct Parts {
   std::function<Result<tables::Frame>(const std::string& view, const tables::Frame& rows, const std::vector<std::int64_t>& at_ms)> look_up;
 };
 
+struct VersionMetrics {
+  VersionMetrics(const std::string& deployment, std::int64_t version);
+  metrics::Counter requests;
+  metrics::Counter rows;
+  metrics::Histogram seconds;
+};
+
 // What a deployment needs to answer, loaded. Immutable.
 struct Loaded {
+  explicit Loaded(deployments::Deployment loaded);
   deployments::Deployment deployment;
   std::map<std::int64_t, std::shared_ptr<const models::Scorer>> scorers;  // by version
+  std::map<std::int64_t, VersionMetrics> metrics;                         // by version
+  metrics::Counter failures;
+  metrics::Counter log_drops;
 };
 
 // All functions may be called from any thread.
@@ -74,8 +89,10 @@ class Predictions {
   void infer(Ask ask, AnswerDone done);
 
   // Keeps labels; returns how many, when they are on disk. The last one of an id wins; they may come before the prediction. kInvalidArgument names
-  // the first bad one; then none is kept.
-  [[nodiscard]] Result<std::int64_t> label(const access::Actor& actor, const std::string& deployment, std::vector<Label> labels);
+  // the first bad one; then none is kept. `until_ms`, unless 0, says that every label known before it has been sent: event time has come so far, and
+  // windows of monitors may close by it.
+  [[nodiscard]] Result<std::int64_t> label(const access::Actor& actor, const std::string& deployment, std::vector<Label> labels,
+                                          std::int64_t until_ms = 0);
 
   // Returns the logged rows of the filter, in order of logging: the columns of Segments, then `label` (integer, missing where unknown). Rows of
   // versions with other features are together; what one lacks is missing.
@@ -83,8 +100,14 @@ class Predictions {
   // Returns one served prediction; kNotFound.
   [[nodiscard]] Result<Prediction> find(const std::string& deployment, const std::string& id);
   [[nodiscard]] Stats stats(const std::string& deployment) const { return ledger_.stats(deployment); }
+  // The same; kNotFound for a deployment that never was.
+  [[nodiscard]] Result<Stats> checked_stats(const std::string& deployment);
+  // Returns those of every deployment, by name.
+  [[nodiscard]] std::vector<Stats> all_stats() const;
 
-  // Returns what the deployment runs now; null for an unknown one.
+  // Returns what the deployment runs now; kNotFound for an unknown or stopped one, kUnavailable or the cause while it cannot be loaded.
+  [[nodiscard]] Result<std::shared_ptr<const Loaded>> serving(std::string_view deployment) const;
+  // Returns what the deployment runs now, stopped ones too; null for an unknown one.
   [[nodiscard]] std::shared_ptr<const Loaded> loaded(std::string_view deployment) const;
   // Waits until the deployment answers with this revision or a later one; kUnavailable after `wait_ms`, with why.
   [[nodiscard]] Result<void> wait_loaded(const std::string& deployment, std::int64_t revision, std::int64_t wait_ms);
@@ -104,7 +127,8 @@ class Predictions {
   void load_loop();
   void load_all();
   void run(const std::string& deployment, std::vector<Work> works);
-  void log_and_answer(const Loaded& loaded, Work work, Answer answer, std::vector<Record> records);
+  void log_and_answer(const std::shared_ptr<const Loaded>& loaded, Work work, Answer answer, std::vector<Record> records);
+  [[nodiscard]] Result<std::shared_ptr<const Loaded>> load(const deployments::Deployment& deployment);
 
   const Parts parts_;
   const Options options_;
@@ -117,7 +141,7 @@ class Predictions {
   std::map<std::string, Error> load_errors_;  // guarded by mutex_
   bool reload_ = true;                     // guarded by mutex_
   std::vector<std::uint64_t> to_seal_;     // guarded by mutex_
-  std::int64_t sealing_ = 0;               // guarded by mutex_
+  std::optional<Error> seal_error_;        // of the last attempt; guarded by mutex_
   bool closing_ = false;                   // guarded by mutex_
 
   std::unique_ptr<Journal> journal_;

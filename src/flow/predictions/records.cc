@@ -29,6 +29,7 @@ void put(WireWriter& out, const Batch& batch) {
 void put(WireWriter& out, const LabelBatch& batch) {
   out.put(kLabels);
   out.put_text(batch.deployment);
+  out.put(batch.until_ms);
   out.put(static_cast<std::uint32_t>(batch.labels.size()));
   for (const auto& label : batch.labels) {
     out.put_text(label.id);
@@ -56,6 +57,7 @@ Batch get_batch(WireReader& in) {
 LabelBatch get_labels(WireReader& in) {
   LabelBatch batch;
   batch.deployment = in.get_text();
+  batch.until_ms = in.get<std::int64_t>();
   const auto rows = in.get<std::uint32_t>();
   for (std::uint32_t i = 0; i < rows && in.good(); ++i) {
     Label label;

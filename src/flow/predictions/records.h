@@ -29,6 +29,7 @@ struct Batch {
 struct LabelBatch {
   std::string deployment;
   std::vector<Label> labels;
+  std::int64_t until_ms = 0;  // everything that became known before this has been sent; 0: not said
 };
 
 // The records of one request go into the journal as one payload, so that they are there together or not at all.

@@ -5,8 +5,11 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <optional>
+#include <span>
 #include <utility>
 
+#include "base/metrics.h"
 #include "flow/deployments/assignment.h"
 
 namespace tidemill::predictions {
@@ -21,6 +24,11 @@ struct Part {
   auto operator<=>(const Part&) const = default;
 };
 
+metrics::Counter shadow_failures() {
+  static const auto kFailures = metrics::counter("tidemill_predictions_shadow_failures_total", "Requests that a shadow could not answer; nobody else noticed");
+  return kFailures;
+}
+
 // A request while it is worked on.
 struct Job {
   const Ask* ask = nullptr;
@@ -31,7 +39,20 @@ struct Job {
   std::map<Part, std::vector<std::size_t>> rows_of;  // which rows each part scores; a shadow those that it does not answer itself
   std::map<Part, Encoded> features;                  // those rows, encoded
   std::map<Part, std::vector<double>> scores;
+  std::vector<runtimes::Tensor> outputs;  // of the model itself, for a request that sent its tensor
   std::optional<Error> error;
+
+  // A part that cannot be scored: a shadow is left out, whoever is served fails the request.
+  void give_up(const Part& part, Error why) {
+    if (!part.shadow) {
+      error = std::move(why);
+      return;
+    }
+    rows_of.erase(part);
+    features.erase(part);
+    scores.erase(part);
+    shadow_failures().add();
+  }
 };
 
 // All rows of one version over all jobs.
@@ -55,7 +76,9 @@ void set_identity(Job& job, std::int64_t now_ms) {
 
 Result<void> set_versions(Job& job, const Loaded& loaded) {
   for (const auto& id : job.ids) {
-    job.versions.push_back(job.ask->version != 0 ? job.ask->version : deployments::assign(loaded.deployment, id));
+    // A tensor's outputs are one model's: its first id decides for all rows.
+    const auto& drawn = job.ask->tensor ? job.ids.front() : id;
+    job.versions.push_back(job.ask->version != 0 ? job.ask->version : deployments::assign(loaded.deployment, drawn));
   }
   for (std::size_t i = 0; i < job.rows; ++i) {
     job.rows_of[{job.versions[i], false}].push_back(i);
@@ -102,38 +125,89 @@ Result<void> encode(Job& job, const Loaded& loaded, const Parts& parts) {
   if (!loaded.deployment.feature_view.empty() && !job.ask->tensor) {
     looked_up = TM_TRY(parts.look_up(loaded.deployment.feature_view, job.ask->rows, job.at_ms));
   }
-  for (const auto& [part, rows] : job.rows_of) {
+  const auto rows_of = job.rows_of;  // a copy: giving up a shadow changes it
+  for (const auto& [part, rows] : rows_of) {
     const auto& encoder = loaded.scorers.at(part.version)->encoder;
-    Encoded matrix = job.ask->tensor ? TM_TRY(matrix_of(*job.ask->tensor, encoder.width()))
-                                     : TM_TRY(encoder.encode(looked_up ? *looked_up : job.ask->rows));
-    job.features[part] = rows.size() == job.rows ? std::move(matrix) : pick(matrix, rows, encoder.width());
+    auto matrix = job.ask->tensor ? matrix_of(*job.ask->tensor, encoder.width()) : encoder.encode(looked_up ? *looked_up : job.ask->rows);
+    if (!matrix) {
+      job.give_up(part, std::move(matrix).error());
+      continue;
+    }
+    job.features[part] = rows.size() == job.rows ? *std::move(matrix) : pick(*matrix, rows, encoder.width());
   }
+  if (job.error) return std::unexpected(*job.error);
   return {};
 }
 
-Result<void> run_version(const models::Scorer& scorer, const Run& run, std::vector<Job>& jobs) {
+// Keeps the scores of one part, unless the model had no number for a row.
+void keep_scores(Job& job, const Part& part, std::span<const double> scores) {
+  if (std::ranges::any_of(scores, [](double score) { return !std::isfinite(score); })) {
+    return job.give_up(part, {Code::kInvalidArgument, "predictions.no_number", "The model has no finite answer for a row of this request.",
+                              "Check the values that were sent.", {}});
+  }
+  job.scores[part].assign(scores.begin(), scores.end());
+}
+
+Result<std::vector<double>> run_matrix(const models::Scorer& scorer, std::span<const float> matrix) {
   const std::size_t width = scorer.encoder.width();
-  std::vector<double> scores(run.matrix.size() / width);
-  TM_CHECK(scorer.session->score(std::span<const float>(run.matrix), static_cast<std::int64_t>(width), scores));
+  std::vector<double> scores(matrix.size() / width);
+  TM_CHECK(scorer.session->score(matrix, static_cast<std::int64_t>(width), scores));
+  return scores;
+}
+
+// Runs one version over the rows of all requests at once. When that fails each runs alone, so that one request's values cannot fail another's.
+void run_version(const models::Scorer& scorer, const Run& run, std::vector<Job>& jobs) {
+  const auto together = run_matrix(scorer, run.matrix);
   std::size_t at = 0;
   for (const auto& piece : run.pieces) {
-    const auto begin = scores.begin() + static_cast<std::ptrdiff_t>(at);
-    auto& own = jobs[piece.job].scores[piece.part];
-    own.assign(begin, begin + static_cast<std::ptrdiff_t>(piece.rows));
-    at += piece.rows;
-    if (std::ranges::any_of(own, [](double score) { return !std::isfinite(score); })) {
-      jobs[piece.job].error = Error{Code::kInvalidArgument, "predictions.no_number", "The model has no finite answer for a row of this request.",
-                              "Check the values that were sent.", {}};
+    if (together) {
+      keep_scores(jobs[piece.job], piece.part, std::span(*together).subspan(at, piece.rows));
+    } else {
+      const std::size_t width = scorer.encoder.width();
+      const auto alone = run.pieces.size() == 1 ? together : run_matrix(scorer, std::span(run.matrix).subspan(at * width, piece.rows * width));
+      if (alone) {
+        keep_scores(jobs[piece.job], piece.part, *alone);
+      } else {
+        jobs[piece.job].give_up(piece.part, alone.error());
+      }
     }
+    at += piece.rows;
   }
-  return {};
 }
 
-Answer answer_of(const Job& job, const Loaded& loaded) {
+// Reads the scores off the model's own outputs, by the rule of Session::score.
+Result<std::vector<double>> scores_of(const models::Scorer& scorer, const std::vector<runtimes::Tensor>& outputs, std::size_t rows) {
+  const auto& rule = scorer.session->score_rule();
+  if (!rule) return std::unexpected(rule.error());
+  const auto output = std::ranges::find(outputs, rule->output, &runtimes::Tensor::name);
+  std::vector<double> scores(rows);
+  const auto fill = [&](auto values) {
+    const std::size_t width = values.size() / rows;
+    if (values.size() % rows != 0 || width < 1 || width > 2) return false;
+    for (std::size_t i = 0; i < rows; ++i) scores[i] = static_cast<double>(values[i * width + width - 1]);
+    return true;
+  };
+  if (output != outputs.end() && (output->data_type == runtimes::DataType::FP64 ? fill(output->as<double>()) : fill(output->as<float>()))) return scores;
+  return fail(Code::kInternal, "predictions.no_score", fmt::format("The model's output '{}' has not one score a row.", rule->output), "Send columns instead.");
+}
+
+// Answers a request that sent the model's tensor with all that the model says.
+void run_tensor(const models::Scorer& scorer, const Part& part, Job& job) {
+  const runtimes::TensorView view = job.ask->tensor->view();
+  auto outputs = scorer.session->run(std::span(&view, 1));
+  if (!outputs) return job.give_up(part, std::move(outputs).error());
+  const auto scores = scores_of(scorer, *outputs, job.rows);
+  if (!scores) return job.give_up(part, scores.error());
+  keep_scores(job, part, *scores);
+  job.outputs = *std::move(outputs);
+}
+
+Answer answer_of(Job& job, const Loaded& loaded) {
   Answer answer;
   answer.model = loaded.deployment.model;
   answer.ids = job.ids;
   answer.versions = job.versions;
+  answer.outputs = std::move(job.outputs);
   answer.probabilities.resize(job.rows);
   for (const auto& [part, rows] : job.rows_of) {
     if (part.shadow) continue;
@@ -170,6 +244,7 @@ std::vector<Record> records_of(Job& job, const Loaded& loaded, std::int64_t now_
 std::vector<Scored> score(const Loaded& loaded, const Parts& parts, const std::vector<Work>& works, std::int64_t now_ms) {
   std::vector<Job> jobs(works.size());
   std::map<std::int64_t, Run> runs;
+  std::vector<std::pair<std::size_t, Part>> tensors;  // (job, who answers it)
   for (std::size_t i = 0; i < works.size(); ++i) {
     Job& job = jobs[i];
     job.ask = &works[i].ask;
@@ -182,16 +257,17 @@ std::vector<Scored> score(const Loaded& loaded, const Parts& parts, const std::v
       continue;
     }
     for (const auto& [part, features] : job.features) {
+      if (job.ask->tensor && !part.shadow) {
+        tensors.emplace_back(i, part);
+        continue;
+      }
       Run& run = runs[part.version];
       run.matrix.insert(run.matrix.end(), features.begin(), features.end());
       run.pieces.push_back({i, part, job.rows_of[part].size()});
     }
   }
-  for (const auto& [version, run] : runs) {
-    if (auto ran = run_version(*loaded.scorers.at(version), run, jobs); !ran) {
-      for (const auto& piece : run.pieces) jobs[piece.job].error = ran.error();
-    }
-  }
+  for (const auto& [version, run] : runs) run_version(*loaded.scorers.at(version), run, jobs);
+  for (const auto& [job, part] : tensors) run_tensor(*loaded.scorers.at(part.version), part, jobs[job]);
   std::vector<Scored> out;
   for (Job& job : jobs) {
     if (job.error) {

@@ -107,6 +107,13 @@ tables::Frame label_frame(const std::vector<LabelBatch>& batches) {
       values_of<std::int64_t>(frame.columns[3]).push_back(label.at_ms);
       ++frame.rows;
     }
+    if (batch.until_ms == 0) continue;
+    // How far the labels are complete is kept as a row without an id.
+    values_of<std::string>(frame.columns[0]).push_back(batch.deployment);
+    values_of<std::string>(frame.columns[1]).emplace_back();
+    values_of<std::int64_t>(frame.columns[2]).push_back(-1);
+    values_of<std::int64_t>(frame.columns[3]).push_back(batch.until_ms);
+    ++frame.rows;
   }
   return frame;
 }
@@ -192,6 +199,10 @@ Result<void> Segments::load(Ledger& ledger) {
       for (std::size_t i = 0; i < frame.rows; ++i) {
         const std::string& deployment = frame.find("deployment")->texts()[i];
         batches[deployment].deployment = deployment;
+        if (frame.find("prediction_id")->texts()[i].empty()) {
+          batches[deployment].until_ms = std::max(batches[deployment].until_ms, frame.find("at_ms")->integers()[i]);
+          continue;
+        }
         batches[deployment].labels.push_back(
             {frame.find("prediction_id")->texts()[i], frame.find("label")->integers()[i], frame.find("at_ms")->integers()[i]});
       }

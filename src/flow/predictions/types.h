@@ -3,6 +3,7 @@
 
 #include <boost/describe.hpp>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -34,6 +35,7 @@ struct Answer {
   std::vector<std::int64_t> versions;    // that answered each row
   std::vector<double> probabilities;     // of the positive class
   std::vector<std::int64_t> labels;      // 1 where the probability is at least 0.5
+  std::vector<runtimes::Tensor> outputs; // everything that the model gave, for a request that sent its tensor
 
   // Returns the version if one answered all rows, else 0.
   [[nodiscard]] std::int64_t version() const;
@@ -60,10 +62,11 @@ struct Stats {
   std::int64_t rows = 0;        // answered, each once
   std::int64_t labelled = 0;    // of those
   std::int64_t labels = 0;      // received, also for ids that were never asked
+  std::int64_t first_ms = 0;      // the oldest at_ms; 0: none yet
   std::int64_t watermark_ms = 0;  // the newest at_ms; 0: none yet
   std::vector<VersionCount> versions;
 };
-BOOST_DESCRIBE_STRUCT(Stats, (), (deployment, rows, labelled, labels, watermark_ms, versions))
+BOOST_DESCRIBE_STRUCT(Stats, (), (deployment, rows, labelled, labels, first_ms, watermark_ms, versions))
 
 // One prediction as it was logged, with its label if that is known.
 struct Prediction {

@@ -144,6 +144,8 @@ def test_each_check_finds_what_it_is_for(make, check, path, content, message):
         (text.banned_calls, "src/base/a.cc", "void f(System& s) { s.system(1); file_system (2); my_strand(3); }\n"),
         (text.banned_calls, "src/base/clock.cc", "auto t = std::chrono::system_clock::now();\n"),
         (text.banned_calls, "src/jobs/a.cc", "int p = fork();\n"),
+        (text.banned_calls, "src/base/a.cc", "thread.detach();  // allowed: it ends with the process\n"),
+        (text.banned_calls, "src/base/a_test.cc", "int x = std::stoi(s);\n"),
         (text.pasted_sql, "src/base/a.cc", 'constexpr Query kGet{"runs.get", "SELECT a FROM t WHERE b = ?1"};\n'),
         (text.pasted_sql, "src/base/a.cc", 'auto m = "Select a file" + name;\n'),
         (
@@ -176,6 +178,24 @@ def test_a_header_called_public_may_be_included(make):
         "src/flow/runs/CMakeLists.txt": "tidemill_room(flow/runs DEPS base PUBLIC curves.h)\n",
     }
     assert found(rooms.private_headers, make(files)) == []
+
+
+def test_a_header_for_tests_only_is_for_the_tests_of_every_room(make):
+    files = {
+        "src/flow/runs/fixture.h": "#pragma once\nDEFINED_BY_THE_TEST x;\n",
+        "src/flow/models/models_test.cc": '#include "flow/models/models.h"\n#include "flow/runs/fixture.h"\n',
+    }
+    tree = make(files)
+    assert found(rooms.private_headers, tree) == []
+    assert found(headers.compile_alone, tree) == []
+    files["src/flow/models/b.cc"] = '#include "flow/runs/fixture.h"\n'
+    assert len(found(rooms.private_headers, make(files))) == 2
+
+
+def test_unformatted_code_is_found(make):
+    style = {".clang-format": "BasedOnStyle: Google\n"}
+    assert found(text.formatted, make(style)) == []
+    assert len(found(text.formatted, make(style | {"src/base/a.cc": "int  a;\nint  b;\n"}))) == 1
 
 
 def test_a_room_may_be_tested_from_outside(make):

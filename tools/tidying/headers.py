@@ -20,7 +20,8 @@ def compile_alone(tree: Tree) -> Iterator[Finding]:
     """Headers that no .cc of the same name includes first are compiled; results are kept by content."""
     compiler = os.environ.get("CXX", "g++")
     cache = _read_cache(tree)
-    wanted = {path: _digest(tree, path) for path in tree.select(".h", under="src/") if not _proved(tree, path)}
+    alone = (path for path in tree.select(".h", under="src/") if path not in tree.test_headers)
+    wanted = {path: _digest(tree, path) for path in alone if not _proved(tree, path)}
     todo = [path for path, digest in wanted.items() if digest not in cache]
     with concurrent.futures.ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
         for path, error in zip(todo, pool.map(lambda path: _compile(tree, compiler, path), todo), strict=True):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from . import cxx
-from .tree import Finding, Room, Tree
+from .tree import Finding, Room, Tree, is_test
 
 _NO_EXCEPTION = (
     "Move the code, or let the downstream room tell by an event: "
@@ -58,17 +58,17 @@ def includes(tree: Tree) -> Iterator[Finding]:
     told: set[tuple[Room, Room, bool]] = set()  # once is enough
     for room in tree.rooms.values():
         for path, line, target in _cross_includes(tree, room):
-            allowed = room.deps + (room.test_deps if _is_test(path) else ())
-            told_before = (room, target, _is_test(path)) in told
+            allowed = room.deps + (room.test_deps if is_test(path) else ())
+            told_before = (room, target, is_test(path)) in told
             if target.path in allowed or told_before or not tree.exists(f"src/{room.path}/CMakeLists.txt"):
                 continue
-            told.add((room, target, _is_test(path)))
-            if target.rank > room.rank and not _is_test(path):
+            told.add((room, target, is_test(path)))
+            if target.rank > room.rank and not is_test(path):
                 yield Finding(
                     path, line, f"{room.path} includes {target.path}, which stands below it in src/ORDER", _NO_EXCEPTION
                 )
             else:
-                key = "TEST_DEPS" if _is_test(path) else "DEPS"
+                key = "TEST_DEPS" if is_test(path) else "DEPS"
                 yield Finding(
                     path,
                     line,
@@ -87,7 +87,10 @@ def private_headers(tree: Tree) -> Iterator[Finding]:
     """Of a flow room others see only types.h, events.h, <noun>.h and what its CMakeLists.txt calls PUBLIC."""
     for room in tree.rooms.values():
         for path, line, target in _cross_includes(tree, room):
-            name = _include_at(tree, path, line).rsplit("/", 1)[-1]
+            include = _include_at(tree, path, line)
+            name = include.rsplit("/", 1)[-1]
+            if is_test(path) and f"src/{include}" in tree.test_headers:
+                continue
             public = {"types.h", "events.h", f"{target.noun}.h", *target.public}
             if target.path.startswith("flow/") and name not in public:
                 yield Finding(
@@ -174,10 +177,6 @@ def first_include(tree: Tree) -> Iterator[Finding]:
             yield Finding(
                 path, 0, f'does not include "{header.removeprefix("src/")}" first', "Put its own header first."
             )
-
-
-def _is_test(path: str) -> bool:
-    return path.endswith(("_test.cc", "_fuzz.cc", "_test.h"))
 
 
 def _files_of(tree: Tree, room: Room) -> list[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 
 from . import cxx
@@ -51,15 +53,16 @@ _SQL_WORD = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _SQL_REASON = re.compile(r"//\s*sql:\s*\S{3,}")
+_ALLOWED = re.compile(r"//\s*allowed:\s*\S{3,}")
 _LEFTOVER = re.compile(r"\b(?:FIXME|XXX|TODO|HACK)\b|^(?:<{7}|>{7}) ", re.MULTILINE)
 _CODE = (".cc", ".h", ".py", ".ts", ".tsx", ".cmake", ".mjs", ".sql", ".sh", ".css", "CMakeLists.txt", ".test")
 
 
 def banned_calls(tree: Tree) -> Iterator[Finding]:
-    """Calls that are unsafe or bypass the one place made for them."""
+    """Calls that are unsafe or bypass the one place made for them; a real exception says why: // allowed: reason."""
     for path in tree.sources:
         is_test = path.endswith("_test.cc")
-        lines = cxx.blank(tree.text(path)).splitlines()
+        lines, raw = cxx.blank(tree.text(path)).splitlines(), tree.text(path).splitlines()
         for pattern, allowed, instead in BANNED:
             if (
                 path.startswith(allowed)
@@ -70,7 +73,7 @@ def banned_calls(tree: Tree) -> Iterator[Finding]:
                 continue
             for number, line in enumerate(lines, 1):
                 match = re.search(pattern, line)
-                if match:
+                if match and not any(_ALLOWED.search(near) for near in raw[max(0, number - 2) : number]):
                     yield Finding(path, number, f"{match.group(0).strip().rstrip('( ')} is banned", f"Use {instead}.")
 
 
@@ -120,3 +123,22 @@ def long_lines(tree: Tree) -> Iterator[Finding]:
                     f"has {len(line)} characters, {LINE_CHARS_MAX} are allowed",
                     "Break it; for C++: clang-format -i.",
                 )
+
+
+def formatted(tree: Tree) -> Iterator[Finding]:
+    """C++ is formatted by clang-format with the rules of .clang-format."""
+    if shutil.which("clang-format") is None:
+        yield Finding(".clang-format", 0, "clang-format is missing", "tools/setup apt")
+        return
+    if not tree.sources:
+        return
+    command = ["clang-format", "--dry-run", "--ferror-limit=1", *(str(tree.root / path) for path in tree.sources)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    told: set[str] = set()
+    for match in re.finditer(
+        r"^(.+?):(\d+):\d+: (?:warning|error): code should be clang-formatted", done.stderr, re.MULTILINE
+    ):
+        path = match.group(1).removeprefix(f"{tree.root}/")
+        if path not in told:
+            told.add(path)
+            yield Finding(path, int(match.group(2)), "is not formatted", "tools/format, or tools/format --all")

@@ -9,7 +9,13 @@ import pathlib
 import re
 from collections.abc import Iterator
 
+from . import cxx
+
 SKIPPED_FOLDERS = {".git", "node_modules", "dist", "coverage", "__pycache__", ".pytest_cache", ".ruff_cache"}
+
+
+def is_test(path: str) -> bool:
+    return path.endswith(("_test.cc", "_fuzz.cc", "_test.h"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +81,20 @@ class Tree:
     @functools.cached_property
     def sources(self) -> list[str]:
         return list(self.select(".cc", ".h", under="src/"))
+
+    @functools.cached_property
+    def test_headers(self) -> set[str]:
+        """Headers that only tests include: they are for every room's tests, and may need the tests' definitions."""
+        users: dict[str, list[str]] = {}
+        for path in self.sources:
+            for _, name in cxx.includes(self.text(path)):
+                users.setdefault(f"src/{name}", []).append(path)
+        found = {path for path, by in users.items() if path.endswith(".h") and all(is_test(user) for user in by)}
+        while True:  # and what only those include
+            more = {p for p, by in users.items() if all(is_test(u) or u in found for u in by)} - found
+            if not more:
+                return {path for path in found if not self.exists(path.removesuffix(".h") + ".cc")}
+            found |= more
 
     @functools.cached_property
     def rooms(self) -> dict[str, Room]:

@@ -59,7 +59,7 @@ int serve(int argc, char** argv) {
   std::thread([signals] {
     wait_for_signal(signals);
     _exit(1);
-  }).detach();
+  }).detach();  // allowed: it waits until the process ends
   tidemill::log::info("server", "stopping");
   (*platform)->stop();
   platform->reset();

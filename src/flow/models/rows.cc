@@ -42,6 +42,7 @@ Result<tables::Frame> read_rows(tables::Tables& tables, const std::filesystem::p
   TM_CHECK(check_columns(columns, TM_TRY(tables.parquet_columns(file)), file));
   std::string list;
   for (const std::string& name : columns) list += (list.empty() ? "" : ", ") + TM_TRY(tables::quote_identifier(name));
+  // sql: column names cannot be bound; each is quoted above
   return tables.query({"models.rows", fmt::format("SELECT {} FROM read_parquet($1)", list)}, {tables::texts({file})});
 }
 

@@ -25,9 +25,9 @@ constexpr std::int64_t kRunsMax = 500;           // in one list
 constexpr std::int64_t kLogBytesMax = 32 << 20;  // in one answer
 
 struct Options {
-  std::filesystem::path folder;    // for work folders and logs; made when missing
-  std::string python = "python3";  // what `python` as a program stands for
-  std::string environment;  // describes the packages that steps find, such as a lock file's hash; part of every cache key
+  std::filesystem::path folder;      // for work folders and logs; made when missing
+  std::string python = "python3";    // what `python` as a program stands for
+  std::string environment;           // what packages steps find, such as a lock file's hash; in every cache key
   std::function<std::string()> url;  // where this server answers, for steps that call it; empty = they are not told
   std::map<std::string, std::string> env;  // added to the environment of every process
   Limits limits{};

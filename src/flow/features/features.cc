@@ -73,6 +73,7 @@ class Features::Impl {
                                    const std::map<std::string, std::int64_t>& versions);
   Result<Pushed> push(std::string_view dataset, const json::Array& rows);
   Result<tables::Frame> online(std::string_view view, const tables::Frame& request);
+  Result<std::string> at_name(std::string_view view);
   Result<tables::Frame> request_frame(std::string_view view, const json::Array& rows);
 
   Result<View> get(std::string_view name) {
@@ -251,6 +252,10 @@ Result<tables::Frame> Features::Impl::online(std::string_view view, const tables
   return online_.compute(TM_TRY(resolve(view)), request);
 }
 
+Result<std::string> Features::Impl::at_name(std::string_view view) {
+  return online_.plan(TM_TRY(resolve(view)))->view.definition.at;
+}
+
 Result<tables::Frame> Features::Impl::request_frame(std::string_view view, const json::Array& rows) {
   const auto plan = online_.plan(TM_TRY(resolve(view)));
   std::vector<tables::ColumnType> columns{{plan->view.definition.at, tables::Type::time}};
@@ -294,6 +299,14 @@ Result<Materialized> Features::materialize(const access::Actor& actor, std::stri
 }
 Result<Pushed> Features::push(std::string_view dataset, const json::Array& rows) { return impl_->push(dataset, rows); }
 Result<tables::Frame> Features::online(std::string_view view, const tables::Frame& request) const {
+  return impl_->online(view, request);
+}
+
+Result<tables::Frame> Features::online(std::string_view view, tables::Frame request,
+                                       const std::vector<std::int64_t>& at_ms) const {
+  tables::Column at{TM_TRY(impl_->at_name(view)), tables::Type::time, at_ms, {}};
+  std::erase_if(request.columns, [&](const tables::Column& column) { return column.name == at.name; });
+  request.columns.push_back(std::move(at));
   return impl_->online(view, request);
 }
 Result<tables::Frame> Features::request_frame(std::string_view view, const json::Array& rows) const {

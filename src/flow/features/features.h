@@ -83,6 +83,10 @@ class Features {
   // have been dropped.
   [[nodiscard]] Result<tables::Frame> online(std::string_view view, const tables::Frame& request) const;
 
+  // The same, with the times of asking apart from the rows: one a row, in milliseconds.
+  [[nodiscard]] Result<tables::Frame> online(std::string_view view, tables::Frame request,
+                                             const std::vector<std::int64_t>& at_ms) const;
+
   // Turns rows by column name into the frame that online() takes. kInvalidArgument names row and column.
   [[nodiscard]] Result<tables::Frame> request_frame(std::string_view view, const json::Array& rows) const;
 

@@ -1,4 +1,4 @@
-// Rows as JSON objects, and rows as stored bytes. Private to the room.
+// Rows as JSON objects, for the edge; and rows as stored bytes.
 #pragma once
 
 #include <string>

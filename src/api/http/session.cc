@@ -74,6 +74,17 @@ Response no_route(const Error& error) {
   return refusal;
 }
 
+Response malformed(const ErrorCode& why) {
+  const bool large = why == beast_http::error::header_limit;
+  Response refusal = Response::error({large ? Code::kTooLarge : Code::kInvalidArgument,
+                                      large ? "http.header_too_large" : "http.malformed",
+                                      fmt::format("This is not acceptable HTTP: {}.", why.message()),
+                                      large ? "Send fewer or shorter fields." : "Send HTTP/1.1.",
+                                      {}});
+  if (large) refusal.status = 431;
+  return refusal;
+}
+
 Result<void> write_all(int file, std::string_view bytes, const std::filesystem::path& path) {
   while (!bytes.empty()) {
     const ssize_t written = ::write(file, bytes.data(), bytes.size());
@@ -176,12 +187,7 @@ Task<Session::Head> Session::read_head(Parsers& parsers) {
       consume(parser.put(asio::buffer(input().data(), input().size()), error));
       if (parser.is_header_done()) co_return Head::good;
       if (error && error != beast_http::error::need_more) {
-        Response refusal = Response::error({Code::kInvalidArgument,
-                                            "http.malformed",
-                                            fmt::format("This is not acceptable HTTP: {}.", error.message()),
-                                            "Send HTTP/1.1.",
-                                            {}});
-        if (error == beast_http::error::header_limit) refusal.status = 431;
+        Response refusal = malformed(error);
         keep_alive_ = false;
         unread_ = true;
         state_->unrouted.add();

@@ -8,12 +8,27 @@
 namespace tidemill::runtimes {
 namespace {
 
+constexpr const char* kFileName = "libonnxruntime.so.1.32.0";
 constexpr const char* kRemedy =
     "Set runtimes.library to the file libonnxruntime.so of version 1.24 or later, as tools/setup fetches it.";
 
+// Where the library is looked for when no setting names it: beside the program's lib folder (as installed), in deps/lib
+// beside the program (as built), then where it was at build time.
+std::filesystem::path find_library() {
+  std::error_code error;
+  const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
+  if (!error) {
+    for (const auto& folder : {program.parent_path().parent_path() / "lib", program.parent_path() / "deps" / "lib"}) {
+      if (std::filesystem::exists(folder / kFileName, error)) return folder / kFileName;
+    }
+  }
+  return TIDEMILL_ORT_LIBRARY;
+}
+
 }  // namespace
 
-Result<std::shared_ptr<const Library>> Library::open(const std::filesystem::path& file) {
+Result<std::shared_ptr<const Library>> Library::open(const std::filesystem::path& wanted) {
+  const std::filesystem::path file = wanted.empty() ? find_library() : wanted;
   void* handle = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
   if (handle == nullptr) {
     const char* why = dlerror();  // NOLINT(concurrency-mt-unsafe): glibc keeps it per thread

@@ -65,9 +65,9 @@ class Session {
 // The library, one per process. Any thread.
 class Runtime {
  public:
-  // Loads libonnxruntime (its file, or a name that the system's loader finds). kUnavailable when it is missing or too
-  // old for API version kApiVersion; the rest of the server works without it, so callers may go on and answer that
-  // error later.
+  // Loads libonnxruntime: the file given, or a name that the system's loader finds; empty = beside the program, or
+  // where it was at build time. kUnavailable when it is missing or too old for API version kApiVersion; the rest of the
+  // server works without it, so callers may go on and answer that error later.
   [[nodiscard]] static Result<std::shared_ptr<Runtime>> create(const std::filesystem::path& library);
   ~Runtime();
   Runtime(const Runtime&) = delete;

@@ -114,6 +114,19 @@ TEST(Router, SaysWhichMethodsAPathTakes) {
   EXPECT_EQ(router.match(Method::get, "/b").error().reason, "http.no_route");
 }
 
+TEST(Router, FallsBackForPagesButNotForTheApi) {
+  std::vector<Route> routes;
+  routes.push_back(route(Method::post, "/api/a"));
+  Router router = routed(std::move(routes));
+  router.fall_back(route(Method::get, "/{path...}", Right::open), {"/api/", "/v2/"});
+  EXPECT_EQ(router.match(Method::get, "/").value().route, router.fallback());
+  EXPECT_EQ(router.match(Method::head, "/models/m").value().route, router.fallback());
+  EXPECT_EQ(router.match(Method::get, "/api/b").error().reason, "http.no_route");
+  EXPECT_EQ(router.match(Method::get, "/v2/b").error().reason, "http.no_route");
+  EXPECT_EQ(router.match(Method::get, "/api/a").error().reason, "http.wrong_method");
+  EXPECT_EQ(router.match(Method::post, "/models/m").error().reason, "http.no_route");
+}
+
 TEST(Router, RefusesTheSameRouteTwice) {
   Router router;
   std::vector<Route> routes;

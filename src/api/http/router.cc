@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace tidemill::http {
@@ -89,6 +90,17 @@ Result<void> Router::add(std::vector<Route> routes) {
   return {};
 }
 
+void Router::fall_back(Route route, std::vector<std::string> except) {
+  fallback_ = std::make_unique<Route>(std::move(route));
+  no_fallback_ = std::move(except);
+}
+
+bool Router::falls_back(Method method, std::string_view escaped_path) const {
+  if (fallback_ == nullptr || (method != Method::get && method != Method::head)) return false;
+  return std::ranges::none_of(no_fallback_,
+                              [&](const std::string& prefix) { return escaped_path.starts_with(prefix); });
+}
+
 // Depth first, fixed before param before rest; `values` holds what the params on the way stand for, still escaped.
 const Router::Node* Router::descend(const Node& node, const std::vector<std::string_view>& segments, std::size_t depth,
                                     std::vector<std::string>& values) const {
@@ -113,6 +125,7 @@ const Router::Node* Router::descend(const Node& node, const std::vector<std::str
 Result<Router::Match> Router::match(Method method, std::string_view escaped_path) const {
   std::vector<std::string> values;
   const Node* node = descend(*root_, split(escaped_path), 0, values);
+  if (node == nullptr && falls_back(method, escaped_path)) return Match{fallback_.get(), {}};
   if (node == nullptr) {
     return fail(Code::kNotFound, "http.no_route", fmt::format("There is nothing at '{}'.", escaped_path.substr(0, 200)),
                 "See /api/openapi.json for what there is.");

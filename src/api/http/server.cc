@@ -68,6 +68,7 @@ ServerState::ServerState(const Router& router_, const Guard& guard_, std::filesy
       connections_gauge(metrics::gauge("tidemill_http_connections", "Open connections")),
       workers(static_cast<std::size_t>(options_.worker_threads)) {
   for (const auto& route : router.routes()) route_metrics.emplace(route.get(), metrics_of(*route));
+  if (const Route* route = router.fallback()) route_metrics.emplace(route, metrics_of(*route));
 }
 
 Io::Io() : date(http_date(std::time(nullptr))) {}

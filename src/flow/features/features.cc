@@ -72,7 +72,8 @@ class Features::Impl {
   Result<Materialized> materialize(const access::Actor& actor, std::string_view name,
                                    const std::map<std::string, std::int64_t>& versions);
   Result<Pushed> push(std::string_view dataset, const json::Array& rows);
-  Result<tables::Frame> online(std::string_view view, const tables::Frame& request);
+  Result<tables::Frame> online(std::string_view view, const tables::Frame& request,
+                               std::optional<std::span<const std::int64_t>> at_ms);
   Result<std::string> at_name(std::string_view view);
   Result<tables::Frame> request_frame(std::string_view view, const json::Array& rows);
 
@@ -244,16 +245,17 @@ Result<Pushed> Features::Impl::push(std::string_view dataset, const json::Array&
   return online_.push(dataset, TM_TRY(frame_of(rows, columns)));
 }
 
-Result<tables::Frame> Features::Impl::online(std::string_view view, const tables::Frame& request) {
+Result<tables::Frame> Features::Impl::online(std::string_view view, const tables::Frame& request,
+                                             std::optional<std::span<const std::int64_t>> at_ms) {
   if (request.rows > static_cast<std::size_t>(settings_.request_rows_max)) {
     return fail(Code::kTooLarge, "features.too_many_rows", fmt::format("{} rows were asked for.", request.rows),
                 fmt::format("Ask for at most {} at once (features.request_rows_max).", settings_.request_rows_max));
   }
-  return online_.compute(TM_TRY(resolve(view)), request);
-}
-
-Result<std::string> Features::Impl::at_name(std::string_view view) {
-  return online_.plan(TM_TRY(resolve(view)))->view.definition.at;
+  const std::string name = TM_TRY(resolve(view));
+  if (!at_ms) return online_.compute(name, request, TM_TRY(online_.times_of(name, request)));
+  if (at_ms->size() == request.rows) return online_.compute(name, request, *at_ms);
+  return fail(Code::kInvalidArgument, "features.invalid",
+              fmt::format("{} times were given for {} rows.", at_ms->size(), request.rows), "Give one for each row.");
 }
 
 Result<tables::Frame> Features::Impl::request_frame(std::string_view view, const json::Array& rows) {
@@ -299,7 +301,11 @@ Result<Materialized> Features::materialize(const access::Actor& actor, std::stri
 }
 Result<Pushed> Features::push(std::string_view dataset, const json::Array& rows) { return impl_->push(dataset, rows); }
 Result<tables::Frame> Features::online(std::string_view view, const tables::Frame& request) const {
-  return impl_->online(view, request);
+  return impl_->online(view, request, std::nullopt);
+}
+Result<tables::Frame> Features::online(std::string_view view, const tables::Frame& request,
+                                       std::span<const std::int64_t> at_ms) const {
+  return impl_->online(view, request, at_ms);
 }
 
 Result<tables::Frame> Features::online(std::string_view view, tables::Frame request,

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,11 +27,13 @@ class Datasets;
 namespace tidemill::features {
 
 struct Settings {
+  using json_defaults = void;
   std::int64_t push_rows_max = 10'000;       // of one push: kTooLarge past it
   std::int64_t request_rows_max = 100'000;   // of one online request: kTooLarge past it
   std::int64_t slack_ms = 7 * 86'400'000LL;  // how long rows are kept past the last moment that a window can see them
   std::int64_t future_ms_max = 86'400'000;   // rows known later than this after now are refused
 };
+BOOST_DESCRIBE_STRUCT(Settings, (), (push_rows_max, request_rows_max, slack_ms, future_ms_max))
 
 // All functions may be called from any thread. A `view` is "name" for the newest number (online: the newest that was
 // materialized), or "name@number"; kNotFound "features.unknown" when there is none.
@@ -77,17 +80,17 @@ class Features {
   // reads the dataset. All rows or none.
   [[nodiscard]] Result<Pushed> push(std::string_view dataset, const json::Array& rows);
 
-  // Returns the view's columns for each row of `request`, which has the view's request columns (missing cells are
-  // missing values) and perhaps its `at` column (missing = now); other columns are ignored. Touches memory alone: about
-  // a microsecond a row. kFailedPrecondition for a view that was never materialized, or a time so early that its rows
-  // have been dropped.
+  // Returns the view's columns for each row of `request`, which has all of the view's request columns; other columns
+  // are ignored. The time of a row stands in the view's `at` column, where it is there, and is now otherwise. Touches
+  // memory alone: about a microsecond a row. kInvalidArgument for a request column that is not there or does not fit,
+  // kFailedPrecondition for a view that was never materialized, or a time so early that its rows have been dropped.
   [[nodiscard]] Result<tables::Frame> online(std::string_view view, const tables::Frame& request) const;
+  // The same with a time for each row; `at_ms` has as many as `request` has rows.
+  [[nodiscard]] Result<tables::Frame> online(std::string_view view, const tables::Frame& request,
+                                             std::span<const std::int64_t> at_ms) const;
 
-  // The same, with the times of asking apart from the rows: one a row, in milliseconds.
-  [[nodiscard]] Result<tables::Frame> online(std::string_view view, tables::Frame request,
-                                             const std::vector<std::int64_t>& at_ms) const;
-
-  // Turns rows by column name into the frame that online() takes. kInvalidArgument names row and column.
+  // Turns rows by column name into the frame that online() takes; what a row does not name is missing. kInvalidArgument
+  // names row and column.
   [[nodiscard]] Result<tables::Frame> request_frame(std::string_view view, const json::Array& rows) const;
 
  private:

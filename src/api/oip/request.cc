@@ -15,7 +15,6 @@ namespace {
 
 using simdjson::dom::element;
 using simdjson::dom::element_type;
-using simdjson::dom::object;
 
 std::unexpected<Error> bad(std::string_view reason, std::string message, std::string remedy) {
   return fail(Code::kInvalidArgument, "oip." + std::string(reason), std::move(message), std::move(remedy));
@@ -24,6 +23,10 @@ std::unexpected<Error> bad(std::string_view reason, std::string message, std::st
 std::unexpected<Error> bad_type(std::string_view field, std::string_view wanted) {
   return bad("wrong_type", fmt::format("'{}' must be {}.", field, wanted), "See docs/reference/predictions.md.");
 }
+
+// Both by value: what they return must outlive the result that it was taken from. The type has been checked.
+simdjson::dom::object fields_of(const element& value) { return value.get_object().value_unsafe(); }
+simdjson::dom::array items_of(const element& value) { return value.get_array().value_unsafe(); }
 
 Result<std::string> text_of(const element& value, std::string_view field) {
   if (value.type() != element_type::STRING) return bad_type(field, "text");
@@ -82,7 +85,7 @@ Result<InferRequest> Reader::read(const element& root) {
   if (root.type() != element_type::OBJECT) return bad_type("request", "an object");
   std::optional<element> inputs;
   std::optional<element> outputs;
-  for (const auto& field : root.get_object().value_unsafe()) {
+  for (const auto& field : fields_of(root)) {
     if (field.key == "inputs") {
       inputs = field.value;
     } else if (field.key == "outputs") {
@@ -107,7 +110,7 @@ Result<InferRequest> Reader::read(const element& root) {
 
 Result<void> Reader::read_parameters(const element& value) {
   if (value.type() != element_type::OBJECT) return bad_type("parameters", "an object");
-  for (const auto& field : value.get_object().value_unsafe()) {
+  for (const auto& field : fields_of(value)) {
     if (field.key == "prediction_ids") {
       TM_CHECK(read_prediction_ids(field.value));
     } else if (field.key == "at_ms") {
@@ -127,7 +130,7 @@ Result<void> Reader::read_parameters(const element& value) {
 
 Result<void> Reader::read_prediction_ids(const element& value) {
   if (value.type() != element_type::ARRAY) return bad_type("parameters.prediction_ids", "a list of texts");
-  const auto list = value.get_array().value_unsafe();
+  const auto list = items_of(value);
   request_.ask.ids.reserve(list.size());
   request_.ids_given = list.size() > 0;
   for (const element item : list) request_.ask.ids.push_back(TM_TRY(text_of(item, "parameters.prediction_ids")));
@@ -139,7 +142,7 @@ Result<void> Reader::read_times(const element& value) {
     request_.ask.at_ms = {TM_TRY(integer_of(value, "parameters.at_ms"))};
     return {};
   }
-  for (const element item : value.get_array().value_unsafe()) {
+  for (const element item : items_of(value)) {
     request_.ask.at_ms.push_back(TM_TRY(integer_of(item, "parameters.at_ms")));
   }
   return {};
@@ -147,7 +150,7 @@ Result<void> Reader::read_times(const element& value) {
 
 Result<void> Reader::read_inputs(const element& value) {
   if (value.type() != element_type::ARRAY) return bad_type("inputs", "a list");
-  const auto list = value.get_array().value_unsafe();
+  const auto list = items_of(value);
   if (list.size() == 0) return bad("no_inputs", "The request has no inputs.", "Give one input per column, or the model's matrix.");
   if (list.size() > kInputsMax) return bad("many_inputs", fmt::format("{} inputs are more than {}.", list.size(), kInputsMax), "Send fewer.");
   std::size_t index = 0;
@@ -171,7 +174,7 @@ Result<Reader::Input> Reader::read_input(const element& value, std::size_t index
   Input input;
   bool has_type = false;
   std::optional<element> shape;
-  for (const auto& field : value.get_object().value_unsafe()) {
+  for (const auto& field : fields_of(value)) {
     if (field.key == "name") {
       input.head.name = TM_TRY(text_of(field.value, place + ".name"));
     } else if (field.key == "datatype") {
@@ -199,7 +202,7 @@ Result<Reader::Input> Reader::read_input(const element& value, std::size_t index
     return bad("incomplete_input", fmt::format("{} lacks its name, datatype or shape.", place), "Give all three.");
   }
   if (shape->type() != element_type::ARRAY) return bad_type(place + ".shape", "a list of whole numbers");
-  for (const element length : shape->get_array().value_unsafe()) {
+  for (const element length : items_of(*shape)) {
     input.head.shape.push_back(TM_TRY(integer_of(length, place + ".shape")));
   }
   input.head.count = TM_TRY(element_count(input.head.name, input.head.shape));
@@ -211,7 +214,7 @@ Result<Reader::Input> Reader::read_input(const element& value, std::size_t index
 
 Result<void> Reader::read_input_parameters(const element& value, Input& input) const {
   if (value.type() != element_type::OBJECT) return bad_type("inputs.parameters", "an object");
-  for (const auto& field : value.get_object().value_unsafe()) {
+  for (const auto& field : fields_of(value)) {
     if (field.key == "binary_data_size") {
       input.binary_bytes = TM_TRY(integer_of(field.value, "binary_data_size"));
     } else if (std::ranges::find(kIgnoredParameters, field.key) == kIgnoredParameters.end()) {
@@ -277,7 +280,7 @@ std::vector<std::string> Reader::known_outputs() const {
 Result<void> Reader::read_outputs(const element& value) {
   if (value.type() != element_type::ARRAY) return bad_type("outputs", "a list");
   std::size_t index = 0;
-  for (const element item : value.get_array().value_unsafe()) TM_CHECK(read_output(item, index++));
+  for (const element item : items_of(value)) TM_CHECK(read_output(item, index++));
   return {};
 }
 
@@ -285,11 +288,11 @@ Result<void> Reader::read_output(const element& value, std::size_t index) {
   const std::string place = fmt::format("outputs[{}]", index);
   if (value.type() != element_type::OBJECT) return bad_type(place, "an object");
   WantedOutput wanted{"", binary_output_};
-  for (const auto& field : value.get_object().value_unsafe()) {
+  for (const auto& field : fields_of(value)) {
     if (field.key == "name") {
       wanted.name = TM_TRY(text_of(field.value, place + ".name"));
     } else if (field.key == "parameters" && field.value.type() == element_type::OBJECT) {
-      for (const auto& parameter : field.value.get_object().value_unsafe()) {
+      for (const auto& parameter : fields_of(field.value)) {
         if (parameter.key == "binary_data") wanted.binary = TM_TRY(flag_of(parameter.value, place + ".parameters.binary_data"));
       }
     } else {

@@ -59,7 +59,8 @@ template <class Visit>
 Result<void> each_scalar(const element& data, int depth, const Visit& visit) {
   if (data.type() != element_type::ARRAY) return visit(data);
   if (depth >= kNestingMax) return fail(Code::kInvalidArgument, "oip.too_deep", "The data is nested too deeply.", "Send a flat list.");
-  for (const element item : data.get_array().value_unsafe()) {
+  const simdjson::dom::array items = data.get_array().value_unsafe();
+  for (const element item : items) {
     if (item.type() == element_type::ARRAY) {
       TM_CHECK(each_scalar(item, depth + 1, visit));
     } else {

@@ -268,7 +268,7 @@ TEST(AssignmentTest, IsStickyAndKnownForEver) {
   // Written down: a change of the hash would send running canaries' callers to another version.
   std::string drawn;
   for (int i = 0; i < 16; ++i) drawn += assign(deployment, std::to_string(i)) == 2 ? 'c' : '-';
-  EXPECT_EQ(drawn, "");
+  EXPECT_EQ(drawn, "ccc--c---ccccc-c");
 }
 
 TEST(AssignmentTest, DrawsAnewForAnotherCandidate) {

@@ -74,7 +74,6 @@ class Features::Impl {
   Result<Pushed> push(std::string_view dataset, const json::Array& rows);
   Result<tables::Frame> online(std::string_view view, const tables::Frame& request,
                                std::optional<std::span<const std::int64_t>> at_ms);
-  Result<std::string> at_name(std::string_view view);
   Result<tables::Frame> request_frame(std::string_view view, const json::Array& rows);
 
   Result<View> get(std::string_view name) {
@@ -308,13 +307,6 @@ Result<tables::Frame> Features::online(std::string_view view, const tables::Fram
   return impl_->online(view, request, at_ms);
 }
 
-Result<tables::Frame> Features::online(std::string_view view, tables::Frame request,
-                                       const std::vector<std::int64_t>& at_ms) const {
-  tables::Column at{TM_TRY(impl_->at_name(view)), tables::Type::time, at_ms, {}};
-  std::erase_if(request.columns, [&](const tables::Column& column) { return column.name == at.name; });
-  request.columns.push_back(std::move(at));
-  return impl_->online(view, request);
-}
 Result<tables::Frame> Features::request_frame(std::string_view view, const json::Array& rows) const {
   return impl_->request_frame(view, rows);
 }

@@ -356,17 +356,16 @@ TEST_F(FeaturesTest, HasLimits) {
   };
   EXPECT_EQ(features_->push("flights", rows(2))->added, 2);
   EXPECT_EQ(features_->push("flights", rows(3)).error().code, Code::kTooLarge);
-  Frame request;
-  request.rows = 2;
-  EXPECT_TRUE(features_->online("delays", request));
-  request.rows = 3;
-  EXPECT_EQ(features_->online("delays", request).error().code, Code::kTooLarge);
+  const auto asked = [&](std::size_t many) {
+    return features_->request_frame("delays", json::Array(many, json::Object{})).value();
+  };
+  EXPECT_TRUE(features_->online("delays", asked(2)));
+  EXPECT_EQ(features_->online("delays", asked(3)).error().code, Code::kTooLarge);
 }
 
 TEST_F(FeaturesTest, AnswersOnlyOnceMaterialized) {
   define();
-  Frame request;
-  request.rows = 1;
+  const Frame request = features_->request_frame("delays", {json::Object{}}).value();
   EXPECT_EQ(features_->online("delays", request).error().reason, "features.not_materialized");
   EXPECT_EQ(features_->online("none", request).error().code, Code::kNotFound);
   const Materialized made = features_->materialize(actor_, "delays", {{"flights", 1}}).value();
@@ -375,6 +374,11 @@ TEST_F(FeaturesTest, AnswersOnlyOnceMaterialized) {
   EXPECT_EQ(made.sources[1].rows, 3);
   EXPECT_EQ(count_events("features.materialized"), 1);
   EXPECT_TRUE(features_->online("delays", request));
+  Frame lacking = request;
+  std::erase_if(lacking.columns, [](const tables::Column& column) { return column.name == "tail"; });
+  EXPECT_THAT(features_->online("delays", lacking).error().message, HasSubstr("no column 'tail'"));
+  const std::vector<std::int64_t> two_times{1, 2};
+  EXPECT_EQ(features_->online("delays", request, two_times).error().code, Code::kInvalidArgument);
   EXPECT_EQ(features_->materialize(actor_, "delays", {{"boats", 1}}).error().code, Code::kInvalidArgument);
   // A new number that was not materialized yet does not take the answers away.
   NewView changed = view();

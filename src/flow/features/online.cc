@@ -352,21 +352,32 @@ Result<std::vector<MaterializedSource>> Online::refresh(const std::string& view)
   return out;
 }
 
-Result<Frame> Online::compute(const std::string& view, const Frame& request) {
+Result<std::vector<std::int64_t>> Online::times_of(const std::string& view, const Frame& request) const {
+  std::vector<std::int64_t> at_ms(request.rows, clock_.now_ms());
+  const auto found = plan(view);
+  if (found == nullptr || request.find(found->view.definition.at) == nullptr) return at_ms;
+  const TypedColumns at =
+      TM_TRY(TypedColumns::of(request, {{found->view.definition.at, tables::Type::time}}, "The request"));
+  for (std::size_t row = 0; row < request.rows; ++row) {
+    if (!at[0]->is_missing(row)) at_ms[row] = at[0]->integers()[row];
+  }
+  return at_ms;
+}
+
+Result<Frame> Online::compute(const std::string& view, const Frame& request, std::span<const std::int64_t> at_ms) {
   const auto found = state(view);
   if (found == nullptr || !found->materialized) {
     return fail(Code::kFailedPrecondition, "features.not_materialized",
                 fmt::format("The feature view {} was never materialized.", view),
                 fmt::format("POST /api/features/{}/materialize loads its datasets.", view));
   }
-  if (!found->loaded) TM_CHECK(load(view));
-  const std::string& at_name = found->plan->view.definition.at;
-  const TypedColumns at = TM_TRY(TypedColumns::of(request, {{at_name, tables::Type::time}}, "The request", true));
-  const std::int64_t now_ms = clock_.now_ms();
-  std::vector<std::int64_t> at_ms(request.rows, now_ms);
-  for (std::size_t row = 0; at[0] != nullptr && row < request.rows; ++row) {
-    if (!at[0]->is_missing(row)) at_ms[row] = at[0]->integers()[row];
+  for (const RequestColumn& column : found->plan->view.definition.request) {
+    if (request.find(column.name) != nullptr) continue;
+    return fail(Code::kInvalidArgument, "features.missing_column",
+                fmt::format("The request has no column '{}', which the feature view {} needs.", column.name, view),
+                "Add it; single values may be missing.");
   }
+  if (!found->loaded) TM_CHECK(load(view));
   const std::shared_lock lock(found->mutex);
   TM_CHECK(check_age(*found, at_ms));
   std::vector<const SourceMemory*> sources;
@@ -374,7 +385,7 @@ Result<Frame> Online::compute(const std::string& view, const Frame& request) {
   return features::compute(*found->plan, sources, request, at_ms);
 }
 
-Result<void> Online::check_age(const State& state, const std::vector<std::int64_t>& at_ms) const {
+Result<void> Online::check_age(const State& state, std::span<const std::int64_t> at_ms) const {
   if (at_ms.empty()) return {};
   const std::int64_t oldest_ms = state.plan->tick_ms(std::ranges::min(at_ms));
   for (std::size_t s = 0; s < state.sources.size(); ++s) {

@@ -11,6 +11,7 @@
 #include <memory>
 #include <mutex>
 #include <shared_mutex>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -53,7 +54,11 @@ class Online {
   // holds.
   [[nodiscard]] Result<std::vector<MaterializedSource>> refresh(const std::string& view);
 
-  [[nodiscard]] Result<tables::Frame> compute(const std::string& view, const tables::Frame& request);
+  // As Features::online.
+  [[nodiscard]] Result<tables::Frame> compute(const std::string& view, const tables::Frame& request,
+                                              std::span<const std::int64_t> at_ms);
+  // Returns the times of the request's rows: of the view's `at` column, or now.
+  [[nodiscard]] Result<std::vector<std::int64_t>> times_of(const std::string& view, const tables::Frame& request) const;
 
  private:
   struct Feed {
@@ -88,7 +93,7 @@ class Online {
   [[nodiscard]] Result<void> apply(std::string_view dataset, const tables::Frame& rows);
   [[nodiscard]] Result<void> expire(Feed& feed);
   [[nodiscard]] std::int64_t expired_before(const Feed& feed) const;
-  [[nodiscard]] Result<void> check_age(const State& state, const std::vector<std::int64_t>& at_ms) const;
+  [[nodiscard]] Result<void> check_age(const State& state, std::span<const std::int64_t> at_ms) const;
 
   kv::Kv& kv_;
   const Clock& clock_;

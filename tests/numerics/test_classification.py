@@ -31,9 +31,11 @@ def cases(cancer):
         labels = (random.random(rows) < 0.3).astype(int)
         labels[:4] = [0, 0, 1, 1]
         smooth = random.random(rows) * 0.7 + labels * 0.2
-        yield smooth, np.clip(np.round(smooth + random.normal(0, 0.2, rows), 1), 0, 1), labels  # the second has many ties
+        tied = np.clip(np.round(smooth + random.normal(0, 0.2, rows), 1), 0, 1)
+        yield smooth, tied, labels
     yield np.full(40, 0.25), np.linspace(0, 1, 40), np.tile([0, 1], 20)  # one score for all
-    yield np.r_[np.zeros(9), np.ones(9)], np.r_[np.ones(9), np.zeros(9)], np.r_[np.zeros(9, int), np.ones(9, int)]  # perfect, reversed
+    perfect = np.r_[np.zeros(9), np.ones(9)]
+    yield perfect, 1 - perfect, perfect.astype(int)
 
 
 def test_auc_and_its_variance(call, cancer):
@@ -53,7 +55,8 @@ def test_the_paired_difference(call, cancer):
         if labels.size > 5000:
             continue
         value, variance, z, p = call("auc_difference", first, second, labels)
-        assert value == pytest.approx(metrics.roc_auc_score(labels, first) - metrics.roc_auc_score(labels, second), abs=1e-13)
+        by_hand = metrics.roc_auc_score(labels, first) - metrics.roc_auc_score(labels, second)
+        assert value == pytest.approx(by_hand, abs=1e-13)
         expected = delong(first, second, labels)[2]
         assert variance == pytest.approx(expected, abs=1e-14, rel=1e-9)
         if expected > 1e-12:
@@ -67,7 +70,8 @@ def test_a_model_does_not_differ_from_itself(call, cancer):
 
 
 def test_auc_takes_infinite_scores_and_both_zeros(call):
-    assert call("auc", [-np.inf, 0.0, -0.0, np.inf], [0, 0, 1, 1])[0] == metrics.roc_auc_score([0, 0, 1, 1], [-9, 0, 0, 9])
+    labels = [0, 0, 1, 1]
+    assert call("auc", [-np.inf, 0.0, -0.0, np.inf], labels)[0] == metrics.roc_auc_score(labels, [-9, 0, 0, 9])
 
 
 def test_separation_is_ks_of_the_classes(call, cancer):
@@ -87,7 +91,9 @@ def test_brier_log_loss_and_confusion(call, cancer):
             assert call("log_loss", p, labels)[0] == pytest.approx(metrics.log_loss(labels, p), rel=1e-12)
             for threshold in (0.0, 0.3, 0.5, 1.0):
                 called = (p >= threshold).astype(int)
-                precision, recall, f1, _ = metrics.precision_recall_fscore_support(labels, called, average="binary", zero_division=0)
+                precision, recall, f1, _ = metrics.precision_recall_fscore_support(
+                    labels, called, average="binary", zero_division=0
+                )
                 expected = [metrics.accuracy_score(labels, called), precision, recall, f1]
                 assert call("confusion", p, labels, threshold) == pytest.approx(expected, abs=1e-14)
 

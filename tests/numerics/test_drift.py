@@ -42,7 +42,8 @@ def test_ks_is_scipys(call, flights):
 
 def test_kolmogorov_distribution(call):
     for n in (1, 2, 3, 7, 20, 99, 139, 140, 141, 200, 1000, 5000, 99_999, 100_001, 1_000_000):
-        grid = np.unique(np.r_[np.linspace(0.01, 0.99, 23), np.array([0.3, 0.5, 0.8, 1.0, 1.2, 1.36, 1.63, 2.0, 3.0]) / np.sqrt(n), 0.4 / n, 0.9 / n])
+        typical = np.array([0.3, 0.5, 0.8, 1.0, 1.2, 1.36, 1.63, 2.0, 3.0]) / np.sqrt(n)
+        grid = np.unique(np.r_[np.linspace(0.01, 0.99, 23), typical, 0.4 / n, 0.9 / n])
         for d in grid[(grid > 0) & (grid < 1)]:
             assert call("kolmogorov", [n, d])[0] == pytest.approx(stats.kstwo.sf(d, n), rel=2e-8, abs=1e-13), (n, d)
     assert call("kolmogorov", [10, 0.0])[0] == 1
@@ -69,7 +70,8 @@ def tables():
     for k in (3, 8, 40):
         for size in (5, 50, 5000):
             yield random.integers(1, size, k).astype(float), random.integers(1, size, k).astype(float)
-            yield np.r_[0.0, random.integers(1, size, k)], np.r_[2.0, random.integers(1, size, k)]  # a category that is new
+            # a category that is new
+            yield np.r_[0.0, random.integers(1, size, k)], np.r_[2.0, random.integers(1, size, k)]
 
 
 def test_chi2_is_scipys(call):
@@ -105,7 +107,8 @@ def test_psi_without_drift_is_what_it_says(call):
     """The mean of many samples of one distribution meets no_drift, and p is uniform: the chi-squared law holds."""
     random = np.random.default_rng(5)
     shares = np.full(10, 0.1)
-    values = np.array([call("psi", random.multinomial(4000, shares), random.multinomial(3000, shares)) for _ in range(2000)])
+    pairs = [(random.multinomial(4000, shares), random.multinomial(3000, shares)) for _ in range(2000)]
+    values = np.array([call("psi", before, now) for before, now in pairs])
     assert values[:, 0].mean() == pytest.approx(values[0, 1], rel=0.05)
     assert stats.kstest(values[:, 2], "uniform").pvalue > 0.001
 
@@ -169,7 +172,7 @@ def test_bins_hold_what_they_say(call, flights):
 
 
 def test_drift_against_a_baseline(call, flights):
-    """While training had no more values than the baseline keeps, KS and Wasserstein are exact; beyond that D errs by 1/512 at most."""
+    """While training had no more values than the baseline keeps, KS and Wasserstein are exact; else D errs by 1/512."""
     random = np.random.default_rng(9)
     small, now = random.normal(0, 1, 200), random.normal(0.5, 1, 3000)
     psi, d, p, w, js, missing = call("number_drift", small, now)
@@ -195,7 +198,10 @@ def test_drift_of_a_category(call):
     random = np.random.default_rng(6)
     before, now = random.integers(-1, 5, 4000), random.integers(-2, 6, 3000)
     psi, chi2, p, js = call("category_drift", before, now, 5)
-    counts = lambda codes: [float((codes == c).sum()) for c in range(5)] + [float(((codes < -1) | (codes >= 5)).sum())]  # noqa: E731
+
+    def counts(codes: np.ndarray) -> list[float]:
+        return [float((codes == c).sum()) for c in range(5)] + [float(((codes < -1) | (codes >= 5)).sum())]
+
     expected = stats.chi2_contingency(np.array([counts(before), counts(now)]))
     assert (chi2, p) == pytest.approx((expected.statistic, expected.pvalue), rel=1e-10)
     with_missing = [counts(before) + [(before == -1).sum()], counts(now) + [(now == -1).sum()]]

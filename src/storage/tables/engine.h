@@ -127,7 +127,4 @@ class Engine {
 // Returns the type that a frame has for DuckDB's, or nothing.
 [[nodiscard]] std::optional<Type> frame_type(duckdb_type type);
 
-// Returns the SQL name of a frame's type.
-[[nodiscard]] const char* sql_type(Type type);
-
 }  // namespace tidemill::tables

@@ -8,6 +8,7 @@
 // DuckDB may touch only the folders that were given; it neither fetches nor loads extensions.
 #pragma once
 
+#include <boost/describe.hpp>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -41,6 +42,9 @@ using Param = std::variant<Missing, bool, std::int64_t, double, std::string, std
 // kInvalidArgument for an empty name, a NUL or more than 1024 bytes.
 [[nodiscard]] Result<std::string> quote_identifier(std::string_view name);
 
+// Returns the SQL name of a type: BOOLEAN, BIGINT, DOUBLE, VARCHAR, TIMESTAMP_MS.
+[[nodiscard]] const char* sql_type(Type type);
+
 // A frame that a query sees as a table of this name; the frame outlives the call.
 struct NamedFrame {
   std::string name;
@@ -48,6 +52,7 @@ struct NamedFrame {
 };
 
 struct Options {
+  using json_defaults = void;
   std::filesystem::path library{};               // empty: looked for beside the program
   std::vector<std::filesystem::path> folders{};  // what DuckDB may read and write, with all beneath
   std::filesystem::path temporary{};             // where big sorts and joins spill; must lie beneath one of `folders`
@@ -58,6 +63,9 @@ struct Options {
   std::int64_t query_ms_max = 600'000;  // then a query is interrupted: kExhausted
   std::int64_t rows_max = 50'000'000;   // of one frame: kTooLarge
 };
+
+// The numbers are settings of the server; the paths are told by whoever makes the room.
+BOOST_DESCRIBE_STRUCT(Options, (), (memory_mib, temporary_mib, threads, queries_max, query_ms_max, rows_max))
 
 // Which part of the rows, in file order.
 struct Slice {

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -11,10 +10,12 @@
 
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <thread>
 
 #include "base/clock.h"
+#include "jobs/launcher.h"
 #include "jobs/process_tree.h"
 #include "jobs/shim.h"
 
@@ -54,33 +55,6 @@ bool send_all(int socket, std::string_view bytes) {
   return true;
 }
 
-// Starts the shim with `socket` as its descriptor 3, in a session of its own, so that Ctrl-C on the server's terminal
-// does not reach it.
-Result<pid_t> spawn_shim(const std::vector<std::string>& command, int socket) {
-  posix_spawn_file_actions_t actions;
-  ::posix_spawn_file_actions_init(&actions);
-  ::posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-  ::posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
-  ::posix_spawn_file_actions_adddup2(&actions, socket, kShimSocket);
-  posix_spawnattr_t attributes;
-  ::posix_spawnattr_init(&attributes);
-  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-  sigset_t signals;
-  ::sigemptyset(&signals);
-  ::posix_spawnattr_setsigmask(&attributes, &signals);
-  ::sigfillset(&signals);
-  ::posix_spawnattr_setsigdefault(&attributes, &signals);
-  std::vector<char*> argv;
-  for (const std::string& word : command) argv.push_back(const_cast<char*>(word.c_str()));  // NOLINT: the C signature
-  argv.push_back(nullptr);
-  pid_t pid = -1;
-  const int error_number = ::posix_spawn(&pid, command.front().c_str(), &actions, &attributes, argv.data(), environ);
-  ::posix_spawn_file_actions_destroy(&actions);
-  ::posix_spawnattr_destroy(&attributes);
-  if (error_number != 0) return fail(errno_error("start", command.front(), error_number));
-  return pid;
-}
-
 }  // namespace
 
 std::string describe(const ProcessResult& result, const ProcessSpec& spec) {
@@ -108,63 +82,75 @@ std::string describe(const ProcessResult& result, const ProcessSpec& spec) {
   return fmt::format("It exited with code {}.", result.exit_code);
 }
 
-Result<std::unique_ptr<Process>> Executor::start(const ProcessSpec& spec) const {
-  TM_CHECK(check_spec(spec));
+Executor::Executor(ExecutorOptions options) : launcher_(std::make_shared<Launcher>(std::move(options.shim_argv))) {}
+
+Result<std::unique_ptr<Process>> Executor::begin(std::string_view message, const ProcessSpec& spec) const {
   std::array<int, 2> sockets{};
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets.data()) != 0) {
     return fail(errno_error("make", "a socket pair", errno));
   }
-  FileDescriptor ours(sockets[0]);
-  const FileDescriptor theirs(sockets[1]);
-  const pid_t pid = TM_TRY(spawn_shim(options_.shim_argv, theirs.get()));
-  std::unique_ptr<Process> process(new Process(std::move(ours), pid, spec.mark));
+  std::unique_ptr<Process> process(new Process(FileDescriptor(sockets[0]), spec.mark));
+  {
+    const FileDescriptor theirs(sockets[1]);  // closed before we wait: our own copy would keep the socket from ending
+    TM_CHECK(launcher_->fork_shim(theirs.get()));
+  }
+  if (send_all(process->socket_.get(), message) && process->shim() > 0) return process;
+  return fail(Code::kInternal, "jobs.shim_died",
+              "The process that should run '" + spec.argv.front() + "' did not start.", "See the server's log.");
+}
+
+Result<std::unique_ptr<Process>> Executor::start(const ProcessSpec& spec) const {
+  TM_CHECK(check_spec(spec));
   const std::string text = json::encode(spec);
   const auto length = static_cast<std::uint32_t>(text.size());
   std::string message(reinterpret_cast<const char*>(&length), sizeof length);
   message += text;
-  if (!send_all(process->socket_.get(), message)) {
-    return fail(Code::kInternal, "jobs.shim_died",
-                "The process that should run '" + spec.argv.front() + "' did not start.", "See the server's log.");
-  }
+  auto process = begin(message, spec);
+  // A launcher that was killed a moment ago may have taken the socket with it: nothing has begun then, so begin again.
+  if (!process) process = begin(message, spec);
   return process;
 }
 
 Result<ProcessResult> Executor::run(const ProcessSpec& spec) const { return TM_TRY(start(spec))->wait(); }
 
 Process::~Process() {
-  ::shutdown(socket_.get(), SHUT_RDWR);  // the shim kills everything at this
-  reap();
+  if (!over_) kill();
+  while (!over_) read_more();
 }
 
-void Process::reap() {
-  if (shim_ < 0) return;
-  while (::waitpid(shim_, &shim_status_, 0) < 0 && errno == EINTR) {
+void Process::read_more() {
+  std::array<char, 4096> buffer{};
+  const ssize_t count = ::read(socket_.get(), buffer.data(), buffer.size());
+  if (count > 0) {
+    report_.append(buffer.data(), static_cast<std::size_t>(count));
+  } else if (count == 0 || errno != EINTR) {
+    over_ = true;  // the shim has ended, and with it all that it watched
   }
-  shim_ = -1;
+}
+
+pid_t Process::shim() {
+  while (!over_ && report_.find('\n') == std::string::npos) read_more();
+  pid_t pid = -1;
+  std::from_chars(report_.data(), report_.data() + report_.size(), pid);
+  return pid;
 }
 
 Result<ProcessResult> Process::wait() {
-  std::string text;
-  std::array<char, 4096> buffer{};
-  while (true) {
-    const ssize_t count = ::read(socket_.get(), buffer.data(), buffer.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) break;
-    text.append(buffer.data(), static_cast<std::size_t>(count));
+  while (!over_) read_more();
+  const std::size_t begin = report_.find('\n');
+  if (begin != std::string::npos) {
+    if (auto result = json::decode<ProcessResult>(std::string_view(report_).substr(begin + 1)))
+      return *std::move(result);
   }
-  reap();
-  if (auto result = json::decode<ProcessResult>(text)) return *std::move(result);
   if (killed_.load()) {
     ProcessResult result;
     result.killed_for = KillReason::cancelled;
     return result;
   }
   const int killed = mark_.empty() ? 0 : kill_marked(mark_);
-  return fail(
-      Code::kInternal, "jobs.shim_died",
-      fmt::format("The process that watched over it ended unexpectedly (status {}); {} left behind were killed.",
-                  shim_status_, killed),
-      "Run it again.");
+  return fail(Code::kInternal, "jobs.shim_died",
+              fmt::format("The process that watched over it was killed; {} left behind were killed too.", killed),
+              "Run it again.");
 }
 
 void Process::cancel() { send_all(socket_.get(), std::string_view(&kCancelByte, 1)); }

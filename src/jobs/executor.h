@@ -110,31 +110,32 @@ class Process {
   // Kills it with all its descendants at once. wait() then tells killed_for = cancelled.
   void kill();
 
-  // The shim's process id.
-  [[nodiscard]] pid_t shim() const { return shim_; }
+  // Returns the shim's process id, waiting until it has begun. Of the waiting thread.
+  [[nodiscard]] pid_t shim();
 
  private:
   friend class Executor;
-  Process(FileDescriptor socket, pid_t shim, std::string mark)
-      : socket_(std::move(socket)), mark_(std::move(mark)), shim_(shim) {}
-  void reap();
+  Process(FileDescriptor socket, std::string mark) : socket_(std::move(socket)), mark_(std::move(mark)) {}
+  void read_more();
 
   const FileDescriptor socket_;
   const std::string mark_;
   std::atomic<bool> killed_ = false;
-  pid_t shim_;           // of the waiting thread; -1 once reaped
-  int shim_status_ = 0;  // of the waiting thread
+  std::string report_;  // of the waiting thread: the shim's process id, a line, then its result as JSON
+  bool over_ = false;   // of the waiting thread
 };
+
+class Launcher;
 
 struct ExecutorOptions {
   // The command that runs the shim: by default this very binary with kShimVerb.
   std::vector<std::string> shim_argv = {"/proc/self/exe", std::string(kShimVerb)};
 };
 
-// Holds no state but its options: any thread.
+// Any thread. Owns the process that forks shims, which begins with the first program.
 class Executor {
  public:
-  explicit Executor(ExecutorOptions options = {}) : options_(std::move(options)) {}
+  explicit Executor(ExecutorOptions options = {});
 
   // Starts the program and returns at once; that it cannot be executed shows in the result of wait(). kInvalidArgument
   // for an empty argv, or a NUL in it or in env.
@@ -144,7 +145,9 @@ class Executor {
   [[nodiscard]] Result<ProcessResult> run(const ProcessSpec& spec) const;
 
  private:
-  const ExecutorOptions options_;
+  [[nodiscard]] Result<std::unique_ptr<Process>> begin(std::string_view message, const ProcessSpec& spec) const;
+
+  const std::shared_ptr<Launcher> launcher_;
 };
 
 // Waits until nobody holds `lock_file`, then kills every process that carries `mark`; what a restarted server calls

@@ -300,6 +300,20 @@ TEST_P(ExecutorTest, AKilledShimLeavesNothingBehind) {
   EXPECT_EQ(kill_marked(spec.mark), 0) << "survivors";
 }
 
+TEST_P(ExecutorTest, ProgramsGoOnAndNewOnesStartAfterSomebodyKilledTheLauncher) {
+  ProcessSpec first = shell("touch ready; while [ ! -e go ]; do sleep 0.01; done; exit 5");
+  first.lock_file.clear();
+  auto process = executor_.start(first);
+  ASSERT_TRUE(process);
+  await("ready");
+  std::string status = read_file("/proc/" + std::to_string((*process)->shim()) + "/status", 100'000).value();
+  status = status.substr(status.find("PPid:") + 5);
+  ASSERT_EQ(::kill(std::stoi(status), SIGKILL), 0);
+  EXPECT_EQ(run(shell("exit 4")).exit_code, 4);
+  std::ofstream(folder_->path() / "go") << "";
+  EXPECT_EQ((*process)->wait()->exit_code, 5);
+}
+
 TEST_P(ExecutorTest, ASecondAttemptCannotRunBesideTheFirst) {
   const ProcessSpec spec = shell("touch ready; sleep 1000");
   auto process = executor_.start(spec);

@@ -17,6 +17,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "jobs/shim.h"
+
 namespace tidemill::jobs {
 namespace {
 
@@ -119,6 +121,7 @@ bool mount_proc() {
   if (program == 0) become_program(plan);
   ::close(plan.failure);
   ::close(plan.output);
+  ::close(kShimSocket);  // its end must tell that the shim has ended
   while (true) {
     Ending ending;
     rusage usage{};

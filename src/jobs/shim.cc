@@ -10,6 +10,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -332,27 +333,66 @@ class Shim {
   std::int64_t next_sample_ms_ = 0;
 };
 
-bool send_result(const ProcessResult& result) {
-  const std::string text = json::encode(result);
+bool send_text(const std::string& text) {
   return ::send(kShimSocket, text.data(), text.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(text.size());
 }
 
-}  // namespace
-
-int run_shim() {
-  ::close_range(kShimSocket + 1, ~0U, 0);
+// The life of a shim, from its fork on.
+int live_as_shim() {
+  ::signal(SIGCHLD, SIG_DFL);
+  ::setsid();
   ::fcntl(kShimSocket, F_SETFD, FD_CLOEXEC);
   if (::prctl(PR_SET_CHILD_SUBREAPER, 1) != 0 || ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
     std::fprintf(stderr, "tidemill: this kernel lacks subreapers or no-new-privs: %s\n", std::strerror(errno));
     return 1;
   }
   auto spec = read_spec();
-  if (!spec) {
+  if (!spec || !send_text(std::to_string(::getpid()) + "\n")) return 1;
+  const auto result = Shim(*std::move(spec)).run();
+  return result && send_text(json::encode(*result)) ? 0 : 1;
+}
+
+// Waits for a socket from the server; closed when the server is gone.
+FileDescriptor receive_socket() {
+  char byte = 0;
+  iovec data{&byte, 1};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+  msghdr message{};
+  message.msg_iov = &data;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  ssize_t count = 0;
+  while ((count = ::recvmsg(kShimSocket, &message, MSG_CMSG_CLOEXEC)) < 0 && errno == EINTR) {
+  }
+  const cmsghdr* header = count == 1 ? CMSG_FIRSTHDR(&message) : nullptr;
+  if (header == nullptr || header->cmsg_type != SCM_RIGHTS) return {};
+  int descriptor = -1;
+  std::memcpy(&descriptor, CMSG_DATA(header), sizeof descriptor);
+  return FileDescriptor(descriptor);
+}
+
+}  // namespace
+
+int run_shim() {
+  ::close_range(kShimSocket + 1, ~0U, 0);
+  int type = 0;
+  socklen_t length = sizeof type;
+  if (::getsockopt(kShimSocket, SOL_SOCKET, SO_TYPE, &type, &length) != 0 || type != SOCK_SEQPACKET) {
     std::fprintf(stderr, "tidemill: %s is for the server's own use.\n", std::string(kShimVerb).c_str());
     return 1;
   }
-  const auto result = Shim(*std::move(spec)).run();
-  return result && send_result(*result) ? 0 : 1;
+  ::signal(SIGCHLD, SIG_IGN);  // nobody waits for shims: their sockets tell all
+  while (true) {
+    const FileDescriptor socket = receive_socket();
+    if (!socket.open()) return 0;
+    const pid_t pid = ::fork();
+    if (pid != 0) continue;  // when the fork failed, closing the socket tells the server
+    ::dup2(socket.get(), kShimSocket);
+    ::close_range(kShimSocket + 1, ~0U, 0);
+    // Without the exit handlers of the process that was copied.
+    ::_exit(live_as_shim());
+  }
 }
 
 }  // namespace tidemill::jobs

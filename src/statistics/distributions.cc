@@ -188,11 +188,11 @@ double kolmogorov_survival(std::int64_t n, double d) {
   if (d >= 1) return 0;
   const double scaled = static_cast<double>(n) * d;
   const double z2 = scaled * d;
+  if (z2 >= 370) return 0;  // below 1e-300
   if (scaled <= 1) return 1 - cdf_at_small_end(n, scaled);
   if (scaled >= static_cast<double>(n) - 1) return 2 * std::pow(1 - d, static_cast<double>(n));
   if (d >= 0.5) return 2 * one_sided_survival(n, d);  // both sides cannot reach one half: exact
   if (n <= 140) return z2 <= 4 ? 1 - cdf_by_matrix(n, d) : std::min(1.0, 2 * one_sided_survival(n, d));
-  if (z2 >= 370) return 0;
   if (z2 >= 2.2) return std::min(1.0, 2 * one_sided_survival(n, d));
   if (z2 < 0.03) return 1;  // what is left is below 1e-16
   if (n <= 100'000 && scaled * std::sqrt(d) <= 1.4) return 1 - cdf_by_matrix(n, d);

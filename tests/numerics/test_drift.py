@@ -41,7 +41,7 @@ def test_ks_is_scipys(call, flights):
 
 
 def test_kolmogorov_distribution(call):
-    for n in (1, 2, 3, 7, 20, 99, 139, 140, 141, 200, 1000, 5000, 99_999, 100_001, 1_000_000):
+    for n in (1, 2, 3, 7, 20, 99, 139, 140, 141, 200, 1000, 5000, 30_000, 100_001):
         typical = np.array([0.3, 0.5, 0.8, 1.0, 1.2, 1.36, 1.63, 2.0, 3.0]) / np.sqrt(n)
         grid = np.unique(np.r_[np.linspace(0.01, 0.99, 23), typical, 0.4 / n, 0.9 / n])
         for d in grid[(grid > 0) & (grid < 1)]:

@@ -1,0 +1,172 @@
+#include "api/mlflow/endpoint.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <charconv>
+#include <cstdint>
+
+#include "api/mlflow/json_text.h"
+
+namespace tidemill::mlflow {
+namespace {
+
+constexpr std::array<std::string_view, 2> kPlaces{"/api/2.0", "/ajax-api/2.0"};
+constexpr std::string_view kOwnScheme = "mlflow-artifacts:";
+constexpr std::string_view kBase64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+constexpr std::size_t kTokenBytesMax = 128;
+
+struct Mapping {
+  std::string_view name;
+  int status;
+};
+
+Mapping mapping_of(Code code) {
+  switch (code) {
+    case Code::kInvalidArgument: return {"INVALID_PARAMETER_VALUE", 400};
+    case Code::kUnauthenticated: return {"UNAUTHENTICATED", 401};
+    case Code::kPermissionDenied: return {"PERMISSION_DENIED", 403};
+    case Code::kNotFound: return {"RESOURCE_DOES_NOT_EXIST", 404};
+    case Code::kAlreadyExists: return {"RESOURCE_ALREADY_EXISTS", 400};
+    case Code::kConflict: return {"RESOURCE_CONFLICT", 409};
+    case Code::kFailedPrecondition: return {"INVALID_STATE", 400};
+    case Code::kTooLarge: return {"INVALID_PARAMETER_VALUE", 413};
+    case Code::kExhausted: return {"REQUEST_LIMIT_EXCEEDED", 429};
+    case Code::kUnavailable: return {"TEMPORARILY_UNAVAILABLE", 503};
+    case Code::kUnimplemented: return {"NOT_IMPLEMENTED", 501};
+    case Code::kInternal: return {"INTERNAL_ERROR", 500};
+  }
+  return {"INTERNAL_ERROR", 500};
+}
+
+std::string encode_base64(std::string_view bytes) {
+  std::string out;
+  for (std::size_t i = 0; i < bytes.size(); i += 3) {
+    std::uint32_t group = 0;
+    const std::size_t count = std::min<std::size_t>(3, bytes.size() - i);
+    for (std::size_t j = 0; j < 3; ++j) group = group << 8 | (j < count ? static_cast<unsigned char>(bytes[i + j]) : 0U);
+    for (std::size_t j = 0; j < 4; ++j) out += j <= count ? kBase64[group >> (18 - 6 * j) & 63] : '=';
+  }
+  return out;
+}
+
+std::optional<std::string> decode_base64(std::string_view text) {
+  std::string out;
+  std::uint32_t bits = 0;
+  int count = 0;
+  while (text.ends_with('=')) text.remove_suffix(1);
+  for (const char c : text) {
+    const std::size_t value = kBase64.find(c);
+    if (value == std::string_view::npos) return std::nullopt;
+    bits = bits << 6 | static_cast<std::uint32_t>(value);
+    if ((count += 6) >= 8) out += static_cast<char>(bits >> (count -= 8) & 0xFF);
+  }
+  return out;
+}
+
+std::string beneath(std::string_view root, std::string_view own, std::string_view rest) {
+  return root.empty() ? fmt::format("{}/{}", kOwnScheme, own) : fmt::format("{}/{}", root, rest);
+}
+
+}  // namespace
+
+http::Response error_response(const Error& error) {
+  const Mapping mapping = mapping_of(error.code);
+  JsonText json;
+  json.begin_object().text("error_code", mapping.name).text("message", error.text()).text("reason", error.reason).end_object();
+  http::Response response = http::Response::text(mapping.status, json.take(), "application/json");
+  if (mapping.status == 429 || mapping.status == 503) response.headers.emplace_back("Retry-After", "1");
+  if (mapping.status == 401) response.headers.emplace_back("WWW-Authenticate", "Basic realm=\"mlflow\"");
+  return response;
+}
+
+http::Response answer(Result<std::string> result) {
+  if (!result) return error_response(result.error());
+  return http::Response::text(200, *std::move(result), "application/json");
+}
+
+void Endpoints::add_raw(Method method, std::string_view path, Right right, std::string_view summary, http::Body body,
+                        const std::function<void(http::Request&&, http::Done)>& handle, http::Options options) {
+  for (const std::string_view place : kPlaces) {
+    http::Route route =
+        http::raw(method, std::string(place) + std::string(path), right, std::string(summary), body, handle, options);
+    route.error_form = error_response;
+    routes_.push_back(std::move(route));
+  }
+}
+
+void Endpoints::add(Method method, std::string_view path, Right right, std::string_view summary, Handler handler) {
+  add_async(method, path, right, summary,
+            [handler = std::move(handler)](const Call& call, const std::function<void(Result<std::string>)>& done) { done(handler(call)); });
+}
+
+void Endpoints::add_async(Method method, std::string_view path, Right right, std::string_view summary,
+                          std::function<void(const Call&, std::function<void(Result<std::string>)>)> handler) {
+  const http::Body body = method == Method::get ? http::Body::none : http::Body::json;
+  add_raw(method, path, right, summary, body, [handler = std::move(handler)](http::Request&& request, http::Done done) {
+    const auto fields = Fields::of(request);
+    if (!fields) return done(error_response(fields.error()));
+    handler({request, *fields, request.actor}, [done = std::move(done)](Result<std::string> result) { done(answer(std::move(result))); });
+  });
+}
+
+std::string page_token(std::int64_t offset) { return encode_base64(fmt::format("{{\"offset\": {}}}", offset)); }
+
+Result<std::int64_t> offset_of(std::string_view token) {
+  if (token.empty()) return 0;
+  constexpr std::string_view kBegin = "{\"offset\": ";
+  const auto text = token.size() > kTokenBytesMax ? std::nullopt : decode_base64(token);
+  if (text && text->starts_with(kBegin) && text->ends_with('}')) {
+    std::int64_t offset = 0;
+    const char* last = text->data() + text->size() - 1;
+    const auto [end, error] = std::from_chars(text->data() + kBegin.size(), last, offset);
+    if (error == std::errc{} && end == last && offset >= 0) return offset;
+  }
+  return fail(Code::kInvalidArgument, "mlflow.bad_page_token", "Invalid page token, could not be decoded.", "Use the one of the last answer.");
+}
+
+std::string artifact_uri(const runs::Experiment& experiment) {
+  return experiment.artefact_root.empty() ? fmt::format("{}/{}", kOwnScheme, experiment.id.str()) : experiment.artefact_root;
+}
+
+std::string artifact_uri(const runs::RunInfo& run) {
+  return beneath(run.artefact_root, runs::artefact_folder(run), run.id.str() + "/artifacts");
+}
+
+std::string artifact_uri(const runs::LoggedModel& model) {
+  return beneath(model.artefact_root, runs::artefact_folder(model), "models/" + model.id.str() + "/artifacts");
+}
+
+std::optional<std::string> own_path(std::string_view uri) {
+  if (!uri.starts_with(kOwnScheme)) return std::nullopt;
+  uri.remove_prefix(kOwnScheme.size());
+  if (uri.starts_with("//")) {  // mlflow-artifacts://host:port/path, which clients make of it
+    uri.remove_prefix(2);
+    const std::size_t slash = uri.find('/');
+    if (slash == std::string_view::npos) return std::nullopt;
+    uri.remove_prefix(slash);
+  }
+  while (uri.starts_with('/')) uri.remove_prefix(1);
+  return std::string(uri);
+}
+
+Result<runs::RunId> run_id(const std::string& text) {
+  if (is_hex_id(text)) return runs::RunId::trusted(text);
+  return fail(Code::kNotFound, "runs.unknown", fmt::format("Run '{}' not found.", text.substr(0, 256)), "Search the runs of its experiment.");
+}
+
+Result<std::vector<runs::KeyValue>> pairs(const Fields& fields, std::string_view name) {
+  std::vector<runs::KeyValue> out;
+  for (const Fields& item : TM_TRY(fields.objects(name))) out.push_back({TM_TRY(item.text("key")), TM_TRY(item.text("value"))});
+  return out;
+}
+
+Result<runs::View> view_type(const Fields& fields, std::string_view name) {
+  const std::string text = TM_TRY(fields.text(name));
+  if (text.empty() || text == "ACTIVE_ONLY" || text == "1") return runs::View::active;
+  if (text == "DELETED_ONLY" || text == "2") return runs::View::deleted;
+  if (text == "ALL" || text == "3") return runs::View::all;
+  return invalid_value(name, json::Value(text), "ACTIVE_ONLY, DELETED_ONLY or ALL");
+}
+
+}  // namespace tidemill::mlflow

@@ -1,0 +1,77 @@
+// Curves: whole, in pages, and thinned for charts.
+#include <fmt/format.h>
+
+#include "api/mlflow/parts.h"
+
+namespace tidemill::mlflow {
+namespace {
+
+constexpr std::int64_t kUnpagedMax = 1'000'000;  // points answered to clients that do not ask for pages
+constexpr std::int64_t kChartPoints = 320;
+constexpr std::int64_t kChartPointsMax = 2'500;
+constexpr std::int64_t kBulkPoints = 25'000;
+
+Result<std::string> history(runs::Runs& runs, const Call& call) {
+  const auto id = TM_TRY(run_id(TM_TRY(call.fields.required("run_id", "run_uuid"))));
+  const std::string key = TM_TRY(call.fields.required("metric_key"));
+  const auto wanted = TM_TRY(call.fields.maybe_integer("max_results"));
+  if (wanted && *wanted < 1) return invalid_value("max_results", *wanted, "a number from 1");
+  const std::int64_t limit = wanted ? std::min(*wanted, runs.limits().history_results_max) : kUnpagedMax;
+  const std::int64_t offset = TM_TRY(offset_of(TM_TRY(call.fields.text("page_token"))));
+  const auto page = TM_TRY(runs.database().read([&](sql::Tx& tx) { return runs.history(tx, id, key, limit, offset); }));
+  JsonText json;
+  json.begin_object().key("metrics").begin_array();
+  for (const runs::Point& point : page.items) {
+    json.begin_object();
+    write(json, key, point);
+    json.text("run_id", id.str()).end_object();
+  }
+  json.end_array();
+  if (page.next) json.text("next_page_token", page_token(*page.next));
+  json.end_object();
+  return json.take();
+}
+
+Result<std::string> curves(runs::Runs& runs, const Call& call, std::int64_t points, std::int64_t points_max) {
+  runs::CurveQuery query;
+  const auto ids = TM_TRY(call.fields.texts(call.fields.has("run_ids") ? "run_ids" : "run_id"));
+  if (ids.empty()) return missing_value("run_ids");
+  for (const std::string& text : ids) {
+    if (const auto id = run_id(text)) query.runs.push_back(*id);
+  }
+  query.key = TM_TRY(call.fields.required("metric_key"));
+  query.step_low = TM_TRY(call.fields.maybe_integer("start_step"));
+  query.step_high = TM_TRY(call.fields.maybe_integer("end_step"));
+  if (query.step_low.has_value() != query.step_high.has_value()) {
+    return fail(Code::kInvalidArgument, "mlflow.half_interval", "If either start step or end step are specified, both must be specified.",
+                "Send both, or none.");
+  }
+  if (query.step_low && *query.step_low > *query.step_high) {
+    return fail(Code::kInvalidArgument, "mlflow.empty_interval",
+                fmt::format("end_step must be greater than start_step. Found start_step={} and end_step={}.", *query.step_low, *query.step_high),
+                "Exchange them.");
+  }
+  query.points_max = TM_TRY(max_results(call.fields, points, points_max));
+  const auto found = TM_TRY(runs.database().read([&](sql::Tx& tx) { return runs.curves(tx, query); }));
+  JsonText json;
+  json.begin_object().key("metrics").begin_array();
+  for (const runs::RunPoint& point : found) {
+    json.begin_object();
+    write(json, query.key, point);
+    json.text("run_id", point.run.str()).end_object();
+  }
+  json.end_array().end_object();
+  return json.take();
+}
+
+}  // namespace
+
+void add_metrics(Endpoints& endpoints, runs::Runs& runs) {
+  endpoints.add(Method::get, "/mlflow/metrics/get-history", Right::read, "Read a curve", [&runs](const Call& call) { return history(runs, call); });
+  endpoints.add(Method::get, "/mlflow/metrics/get-history-bulk", Right::read, "Read a metric's curves in several runs",
+                [&runs](const Call& call) { return curves(runs, call, kBulkPoints, kBulkPoints); });
+  endpoints.add(Method::get, "/mlflow/metrics/get-history-bulk-interval", Right::read, "Read curves thinned for a chart",
+                [&runs](const Call& call) { return curves(runs, call, kChartPoints, kChartPointsMax); });
+}
+
+}  // namespace tidemill::mlflow

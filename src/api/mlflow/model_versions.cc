@@ -1,0 +1,271 @@
+// MLflow's model registry over the room of models: versions.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "api/mlflow/registry.h"
+
+namespace tidemill::mlflow {
+namespace {
+
+constexpr std::int64_t kSearchedByDefault = 10'000;
+constexpr std::int64_t kSearchedMax = 200'000;
+constexpr std::string_view kRunsScheme = "runs:/";
+constexpr std::string_view kModelsScheme = "models:/";
+
+// Where the files of a version come from.
+struct Source {
+  std::string uri;                   // as it is kept and answered
+  std::optional<std::string> folder;  // in our own store; nothing when it lies elsewhere
+  std::string run_id;
+  std::string model_id;
+};
+
+std::unexpected<Error> bad_source(std::string_view source, std::string_view why) {
+  return fail(Code::kInvalidArgument, "mlflow.bad_source", fmt::format("Invalid model version source: '{}'. {}", source.substr(0, 256), why),
+              "Register a model that was logged here, or that lies in a store both sides reach.");
+}
+
+bool is_local(std::string_view uri) {
+  return uri.starts_with('/') || uri.starts_with("file:") || uri.starts_with('.') || uri.find(':') == std::string_view::npos ||
+         uri.find('\\') != std::string_view::npos;
+}
+
+// A path on this machine would let a client read what it names, and one with ".." what lies beside what it may read.
+Result<void> check_source(std::string_view source) {
+  if (is_local(source)) return bad_source(source, "A path on the server cannot be a source.");
+  for (const char c : source) {
+    if (static_cast<unsigned char>(c) < 0x20) return bad_source(source, "It has control characters.");
+  }
+  std::string text(source);
+  for (int i = 0; i < 8 && text.find('%') != std::string::npos; ++i) {
+    auto decoded = http::percent_decode(text);
+    if (!decoded) break;
+    text = *std::move(decoded);
+  }
+  if (text.find("..") != std::string::npos) return bad_source(source, "It leads elsewhere.");
+  return {};
+}
+
+Result<void> resolve_logged_model(runs::Runs& runs, sql::Tx& tx, Source& source) {
+  const auto model = TM_TRY(runs.model(tx, TM_TRY(runs::LoggedModelId::parse(source.model_id))));
+  source.folder = own_path(artifact_uri(model));
+  if (source.run_id.empty()) source.run_id = model.source_run;
+  return {};
+}
+
+// Fills in what follows from the address. Sources of runs and logged models must exist; of others only the form is checked.
+Result<void> resolve(runs::Runs& runs, models::Models& models, sql::Tx& tx, Source& source) {
+  if (source.uri.starts_with(kRunsScheme)) {
+    const std::string_view rest = std::string_view(source.uri).substr(kRunsScheme.size());
+    const std::string id(rest.substr(0, rest.find('/')));
+    if (!source.run_id.empty() && source.run_id != id) return bad_source(source.uri, "It names another run than run_id.");
+    const auto info = TM_TRY(runs.info(tx, TM_TRY(run_id(id))));
+    source.run_id = id;
+    const std::size_t slash = rest.find('/');
+    if (const auto root = own_path(artifact_uri(info)); root && slash != std::string_view::npos) {
+      source.folder = *root + std::string(rest.substr(slash));
+    }
+  } else if (source.uri.starts_with(kModelsScheme)) {
+    const std::string rest = source.uri.substr(kModelsScheme.size());
+    if (rest.starts_with("m-")) {
+      if (!source.model_id.empty() && source.model_id != rest) return bad_source(source.uri, "It names another model than model_id.");
+      source.model_id = rest;
+    } else {
+      const std::size_t slash = rest.find('/');
+      std::int64_t number = 0;
+      if (slash != std::string::npos) number = std::atoll(rest.c_str() + slash + 1);
+      const auto version = TM_TRY(models.version(tx, rest.substr(0, slash), number));
+      source.uri = version.source;
+      if (source.run_id.empty()) source.run_id = version.run_id;
+      return {};
+    }
+  } else if (const auto own = own_path(source.uri)) {
+    source.folder = *own;
+  }
+  if (!source.model_id.empty()) return resolve_logged_model(runs, tx, source);
+  return {};
+}
+
+Result<models::NewVersion> read_version(runs::Runs& runs, models::Models& models, const Call& call) {
+  Source source{TM_TRY(call.fields.required("source")), {}, TM_TRY(call.fields.text("run_id")), TM_TRY(call.fields.text("model_id"))};
+  TM_CHECK(check_source(source.uri));
+  models::NewVersion version;
+  version.model = TM_TRY(call.fields.required("name"));
+  version.description = TM_TRY(call.fields.text("description"));
+  version.run_link = TM_TRY(call.fields.text("run_link"));
+  version.tags = TM_TRY(tags_of(call.fields));
+  TM_CHECK(runs.database().read([&](sql::Tx& tx) -> Result<void> {
+    TM_CHECK(resolve(runs, models, tx, source));
+    if (!source.folder) return {};
+    for (const auto& file : TM_TRY(runs.artefacts(tx, *source.folder))) {
+      version.files[file.path.substr(source.folder->size() + 1)] = {file.blob, file.bytes};
+    }
+    return {};
+  }));
+  version.source = source.uri;
+  version.run_id = source.run_id;
+  if (!source.model_id.empty()) version.tags[std::string(kModelIdTag)] = source.model_id;
+  return version;
+}
+
+Result<std::string> create(runs::Runs& runs, models::Models& models, const Call& call) {
+  const auto version = TM_TRY(read_version(runs, models, call));
+  const auto added = TM_TRY(models.add_version(call.actor, version));
+  return wrapped_version(added);
+}
+
+Result<std::string> download_uri(runs::Runs& runs, models::Models& models, const Call& call) {
+  const std::string name = TM_TRY(call.fields.required("name"));
+  const std::int64_t number = TM_TRY(version_of(call.fields));
+  const std::string uri = TM_TRY(runs.database().read([&](sql::Tx& tx) -> Result<std::string> {
+    const auto version = TM_TRY(models.version(tx, name, number));
+    const auto model = version.tags.find(std::string(kModelIdTag));
+    if (model == version.tags.end()) return version.source;
+    return artifact_uri(TM_TRY(runs.model(tx, TM_TRY(runs::LoggedModelId::parse(model->second)))));
+  }));
+  JsonText json;
+  json.begin_object().text("artifact_uri", uri).end_object();
+  return json.take();
+}
+
+Result<void> check(const runs::Comparison& comparison) {
+  if (comparison.entity == "tag" || comparison.entity == "tags") return runs::check_textual(comparison, false, true);
+  if (!is_attribute(comparison.entity)) return runs::bad_filter(fmt::format("Versions have no '{}'.", comparison.entity));
+  if (comparison.key == "name" || comparison.key == "source_path") return runs::check_textual(comparison, false, false);
+  if (comparison.key == "run_id") return runs::check_textual(comparison, true, false);
+  if (comparison.key == "version_number") return runs::check_numeric(comparison);
+  return runs::bad_filter(fmt::format("Versions have name, run_id, source_path, version_number and tags, not '{}'.", comparison.key));
+}
+
+bool fits(const runs::Comparison& comparison, const models::Version& version) {
+  if (comparison.entity == "tag" || comparison.entity == "tags") {
+    const auto tag = version.tags.find(comparison.key);
+    if (comparison.op == runs::Operator::is_null) return tag == version.tags.end();
+    if (tag == version.tags.end()) return false;
+    return comparison.op == runs::Operator::is_not_null || runs::holds(comparison, tag->second);
+  }
+  if (comparison.key == "name") return runs::holds(comparison, version.model);
+  if (comparison.key == "run_id") return runs::holds(comparison, version.run_id);
+  if (comparison.key == "source_path") return runs::holds(comparison, version.source);
+  return runs::holds(comparison, static_cast<double>(version.number));
+}
+
+std::strong_ordering compare(const models::Version& a, const models::Version& b, std::string_view key) {
+  if (key == "name") return a.model <=> b.model;
+  if (key == "version_number") return a.number <=> b.number;
+  if (key == "creation_timestamp") return a.made_ms <=> b.made_ms;
+  return a.updated_ms <=> b.updated_ms;
+}
+
+Result<void> sort(std::vector<models::Version>& found, const std::vector<std::string>& terms) {
+  std::vector<runs::Order> orders;
+  for (const std::string& term : terms) {
+    orders.push_back(TM_TRY(runs::parse_order(term)));
+    constexpr std::array<std::string_view, 4> kKeys{"name", "version_number", "creation_timestamp", "last_updated_timestamp"};
+    if (std::ranges::find(kKeys, orders.back().key) == kKeys.end()) {
+      return runs::bad_filter(fmt::format("Invalid order by key '{}'.", orders.back().key));
+    }
+  }
+  std::ranges::stable_sort(found, [](const models::Version& a, const models::Version& b) {
+    if (a.updated_ms != b.updated_ms) return a.updated_ms > b.updated_ms;
+    return a.model != b.model ? a.model < b.model : a.number > b.number;
+  });
+  for (auto order = orders.rbegin(); order != orders.rend(); ++order) {  // the first term last, so that it rules
+    std::ranges::stable_sort(found, [&](const models::Version& a, const models::Version& b) {
+      return order->descending ? compare(b, a, order->key) < 0 : compare(a, b, order->key) < 0;
+    });
+  }
+  return {};
+}
+
+Result<std::string> search(models::Models& models, const Call& call) {
+  const auto filter = TM_TRY(runs::parse_filter(TM_TRY(call.fields.text("filter"))));
+  std::string name;  // of the one model that is asked for, so that no other's versions are read
+  for (const auto& comparison : filter) {
+    TM_CHECK(check(comparison));
+    if (is_attribute(comparison.entity) && comparison.key == "name" && comparison.op == runs::Operator::equal) name = comparison.text();
+  }
+  const auto order_by = TM_TRY(call.fields.texts("order_by"));
+  const std::int64_t limit = TM_TRY(max_results(call.fields, kSearchedByDefault, kSearchedMax));
+  const std::int64_t offset = TM_TRY(offset_of(TM_TRY(call.fields.text("page_token"))));
+  auto found = TM_TRY(models.parts().database.read([&](sql::Tx& tx) {
+    return models.list_versions(tx, name, [&](const models::Version& version) {
+      return std::ranges::all_of(filter, [&](const auto& comparison) { return fits(comparison, version); });
+    });
+  }));
+  TM_CHECK(sort(found, order_by));
+  runs::Page<models::Version> page;
+  const auto count = static_cast<std::int64_t>(found.size());
+  for (std::int64_t i = offset; i < std::min(offset + limit, count); ++i) page.items.push_back(std::move(found[static_cast<std::size_t>(i)]));
+  if (offset + limit < count) page.next = offset + limit;
+  return wrapped("model_versions", page);
+}
+
+// Adds an endpoint that changes the version of its fields name and version.
+template <class F>
+void add_change(Endpoints& endpoints, models::Models& models, Method method, std::string_view path, std::string_view summary, F change) {
+  endpoints.add(method, path, Right::write, summary, [&models, change](const Call& call) -> Result<std::string> {
+    const std::string name = TM_TRY(call.fields.required("name"));
+    const std::int64_t number = TM_TRY(version_of(call.fields));
+    return models.parts().database.write(
+        [&](sql::Tx& tx) -> Result<std::string> { return change(models, tx, call, name, number); });
+  });
+}
+
+Result<std::string> transition(models::Models& models, sql::Tx& tx, const Call& call, const std::string& name, std::int64_t number) {
+  const std::string stage = TM_TRY(call.fields.required("stage"));
+  const bool archive = TM_TRY(call.fields.maybe_boolean("archive_existing_versions")).value_or(false);
+  for (const auto known : {models::Stage::None, models::Stage::Staging, models::Stage::Production, models::Stage::Archived}) {
+    if (std::ranges::equal(stage, enum_name(known), {}, ::tolower, ::tolower)) {
+      return wrapped_version(TM_TRY(models.set_stage(tx, call.actor, name, number, known, archive)));
+    }
+  }
+  return invalid_value("stage", json::Value(stage), "None, Staging, Production or Archived");
+}
+
+void add_changes(Endpoints& endpoints, models::Models& all_models) {
+  using Models = models::Models;
+  add_change(endpoints, all_models, Method::patch, "/mlflow/model-versions/update", "Describe a version",
+             [](Models& models, sql::Tx& tx, const Call& call, const std::string& name, std::int64_t number) -> Result<std::string> {
+               const std::string text = TM_TRY(call.fields.text("description"));
+               return wrapped_version(TM_TRY(models.describe_version(tx, call.actor, name, number, text)));
+             });
+  add_change(endpoints, all_models, Method::post, "/mlflow/model-versions/transition-stage", "Set the stage of a version", transition);
+  add_change(endpoints, all_models, Method::del, "/mlflow/model-versions/delete", "Delete a version",
+             [](Models& models, sql::Tx& tx, const Call& call, const std::string& name, std::int64_t number) -> Result<std::string> {
+               TM_CHECK(models.delete_version(tx, call.actor, name, number));
+               return std::string(kNothing);
+             });
+  add_change(endpoints, all_models, Method::post, "/mlflow/model-versions/set-tag", "Set a tag of a version",
+             [](Models& models, sql::Tx& tx, const Call& call, const std::string& name, std::int64_t number) -> Result<std::string> {
+               const std::string value = TM_TRY(call.fields.text("value"));
+               TM_CHECK(models.tag_version(tx, call.actor, name, number, TM_TRY(call.fields.required("key")), value));
+               return std::string(kNothing);
+             });
+  add_change(endpoints, all_models, Method::del, "/mlflow/model-versions/delete-tag", "Delete a tag of a version",
+             [](Models& models, sql::Tx& tx, const Call& call, const std::string& name, std::int64_t number) -> Result<std::string> {
+               TM_CHECK(models.tag_version(tx, call.actor, name, number, TM_TRY(call.fields.required("key")), std::nullopt));
+               return std::string(kNothing);
+             });
+}
+
+}  // namespace
+
+void add_model_versions(Endpoints& endpoints, runs::Runs& runs, models::Models& models) {
+  add_changes(endpoints, models);
+  endpoints.add(Method::post, "/mlflow/model-versions/create", Right::write, "Register a version",
+                [&runs, &models](const Call& call) { return create(runs, models, call); });
+  endpoints.add(Method::get, "/mlflow/model-versions/search", Right::read, "Search versions",
+                [&models](const Call& call) { return search(models, call); });
+  endpoints.add(Method::get, "/mlflow/model-versions/get-download-uri", Right::read, "Get where a version's files lie",
+                [&runs, &models](const Call& call) { return download_uri(runs, models, call); });
+  endpoints.add(Method::get, "/mlflow/model-versions/get", Right::read, "Get a version", [&models](const Call& call) -> Result<std::string> {
+    const std::string name = TM_TRY(call.fields.required("name"));
+    const std::int64_t number = TM_TRY(version_of(call.fields));
+    return wrapped_version(TM_TRY(models.version(name, number)));
+  });
+}
+
+}  // namespace tidemill::mlflow

@@ -18,6 +18,8 @@ constexpr std::size_t kPrefixChars =
     11;  // "tm_" and eight digits: enough to tell tokens apart, useless to guess the rest
 constexpr std::size_t kTokenBytesMax = 256;
 constexpr std::size_t kFailuresKept = 10'000;
+constexpr int kHashesMax = 4;                      // at once: each takes 64 MiB, and anybody can ask for one
+constexpr std::int64_t kPasswordCacheMs = 30'000;  // a hash costs as much as thousands of requests
 
 constexpr sql::Query kAddPerson{"people.add",
                                 "INSERT INTO people (name, roles, password, made_ms) VALUES (?1, ?2, ?3, ?4)"};
@@ -74,6 +76,23 @@ Result<std::string> hash_password(const std::string& password) {
 bool password_fits(const std::string& hash, std::string_view password) {
   return crypto_pwhash_str_verify(hash.c_str(), password.data(), password.size()) == 0;
 }
+
+// One of kHashesMax turns at hashing; empty-handed when all are taken.
+class HashingTurn {
+ public:
+  HashingTurn() : taken_(++hashing() <= kHashesMax) {}
+  ~HashingTurn() { --hashing(); }
+  HashingTurn(const HashingTurn&) = delete;
+  HashingTurn& operator=(const HashingTurn&) = delete;
+  [[nodiscard]] bool taken() const { return taken_; }
+
+ private:
+  static std::atomic<int>& hashing() {
+    static std::atomic<int> count = 0;
+    return count;
+  }
+  const bool taken_;
+};
 
 // Verified against when there is no such account, so that both answers take the same time.
 const std::string& nobodys_hash() {
@@ -274,6 +293,11 @@ Result<Actor> Access::authenticate_basic(std::string_view name, std::string_view
         kPassword, [](const sql::Row& row) { return row.string(0); }, name);
   }));
   const bool known = found && !found->empty();
+  const HashingTurn turn;
+  if (!turn.taken()) {
+    return fail(Code::kExhausted, "access.busy", "Too many people sign in with a password at this moment.",
+                "Try again in a second, or use a token.");
+  }
   const bool fits = password_fits(known ? *found : nobodys_hash(), secret);
   if (!known || !fits) {
     count_failure(name);
@@ -281,8 +305,15 @@ Result<Actor> Access::authenticate_basic(std::string_view name, std::string_view
   }
   const Person person = TM_TRY(database_.read([&](sql::Tx& tx) { return get_person(tx, name); }));
   const Actor actor{person.name, person.roles};
-  remember(key, actor);
-  return actor;
+  {
+    const std::lock_guard lock(mutex_);
+    if (cache_.size() > kFailuresKept) cache_.clear();
+    cache_[key] = {actor, clock_.steady_ms() + std::max(options_.cache_ms, kPasswordCacheMs)};
+  }
+  // Closed while the hash was computed: then forget_all() may have run before the entry was there.
+  if (!TM_TRY(database_.read([&](sql::Tx& tx) { return get_person(tx, name); })).disabled) return actor;
+  forget_all();
+  return fail(not_signed_in());
 }
 
 std::optional<Actor> Access::cached(const std::string& key) {

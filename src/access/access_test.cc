@@ -2,9 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <fstream>
 #include <iterator>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "base/files.h"
 
@@ -123,6 +126,29 @@ TEST_F(AccessTest, PasswordsAreCheckedAndGuessingIsSlowed) {
   EXPECT_TRUE(access_->authenticate_basic("ann", "a long password"));  // others are not kept out
   clock_.advance_ms(60'000);
   EXPECT_EQ(access_->authenticate_basic("wang", "guess 12").error().code, Code::kUnauthenticated);
+}
+
+TEST_F(AccessTest, OnlyAFewPasswordsAreHashedAtOnce) {
+  add_people();
+  std::atomic<int> busy = 0;
+  std::vector<std::thread> guessers;
+  for (int i = 0; i < 16; ++i) {
+    guessers.emplace_back([&, i] {
+      if (access_->authenticate_basic("nobody" + std::to_string(i), "a guess").error().reason == "access.busy") ++busy;
+    });
+  }
+  for (auto& guesser : guessers) guesser.join();
+  EXPECT_GT(busy.load(), 0);
+  EXPECT_LE(busy.load(), 12);
+  EXPECT_TRUE(access_->authenticate_basic("ann", "a long password"));
+}
+
+TEST_F(AccessTest, APasswordSeenLatelyIsForgottenWithItsAccount) {
+  add_people();
+  ASSERT_TRUE(access_->add_person(kAdmin, {"amy", {Role::admin}, "another password"}));
+  ASSERT_TRUE(access_->authenticate_basic("amy", "another password"));
+  ASSERT_TRUE(access_->disable_person(kAdmin, "amy"));
+  EXPECT_FALSE(access_->authenticate_basic("amy", "another password"));
 }
 
 TEST_F(AccessTest, NoSecretIsWrittenDown) {

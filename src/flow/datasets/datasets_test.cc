@@ -384,6 +384,30 @@ TEST_F(DatasetsTest, ProfileIsThatOfTheValues) {
   EXPECT_THAT(one.profile.columns[0].histogram->counts, ElementsAre(1));
 }
 
+// Columns of few distinct numbers are counted, others are left to SQL: both must say the same where both can.
+TEST_F(DatasetsTest, ProfileOfManyDistinctValuesIsExactToo) {
+  make();
+  std::string text = "few,many,huge\n";
+  for (int i = 0; i < 60'000; ++i) {
+    text += std::to_string(i % 1000) + "," + std::to_string(i * 0.5) + "," +
+            (i % 2 == 0 ? "9007199254740993" : "9223372036854775807") + "\n";
+  }
+  const Version version = good(text);
+  const ColumnProfile& few = version.profile.columns[0];
+  EXPECT_EQ(few.distinct, 1000);
+  EXPECT_NEAR(few.quantiles->p25, 249.75, 0.3);
+  EXPECT_EQ(few.quantiles->p50, 499.5);
+  EXPECT_EQ(few.top.size(), 10u);
+  EXPECT_EQ(few.top[0].value, "0");
+  EXPECT_EQ(few.top[0].count, 60);
+  const ColumnProfile& many = version.profile.columns[1];
+  EXPECT_NEAR(static_cast<double>(many.distinct), 60'000, 6'000);
+  EXPECT_NEAR(many.quantiles->p25, 0.25 * 59'999 * 0.5, 1e-6);
+  EXPECT_NEAR(many.quantiles->p99, 0.99 * 59'999 * 0.5, 1e-6);
+  for (const auto count : many.histogram->counts) EXPECT_NEAR(static_cast<double>(count), 3000, 1);
+  EXPECT_EQ(version.profile.columns[2].top[0].value, "9007199254740993") << "past 2^53 digits must not be lost";
+}
+
 TEST_F(DatasetsTest, MaterializedFilesAreCheckedAndMadeAgain) {
   make();
   good("a,b\n1,x\n2,y\n");

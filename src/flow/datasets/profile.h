@@ -11,7 +11,8 @@
 namespace tidemill::datasets {
 
 // Returns the profile of all rows of the Parquet files, which have exactly this schema. Quantiles are exact (linear
-// between neighbours) while the table has at most kExactCellsMax numbers, else by t-digest (Dunning & Ertl 2019).
+// between neighbours) of columns with few distinct values and of tables with at most kExactCellsMax numbers, else by
+// t-digest (Dunning & Ertl 2019).
 [[nodiscard]] Result<Profile> make_profile(tables::Tables& tables, const std::vector<std::filesystem::path>& files,
                                            const std::vector<ColumnType>& schema, std::int64_t rows);
 

@@ -129,7 +129,7 @@ struct ColumnProfile {
   std::int64_t count = 0;  // values that are there
   std::int64_t missing = 0;
   std::int64_t not_finite = 0;  // NaN and infinities among the values
-  std::int64_t distinct = 0;    // by HyperLogLog: within some percent when large
+  std::int64_t distinct = 0;    // exact while small, else by HyperLogLog: within some percent
   std::optional<double> min;
   std::optional<double> max;
   std::optional<double> mean;

@@ -27,6 +27,52 @@ json::Value parsed_value(const std::string& text) {
   return value ? *std::move(value) : json::Value(boost::json::string(text));
 }
 
+// Prints "http.io_threads=2" for every setting, in the form that --set takes.
+void print_settings() {
+  const json::Value rooms = json::to_json(Settings{});
+  for (const auto& room : rooms.as_object()) {
+    for (const auto& setting : room.value().as_object()) {
+      fmt::print("{}.{}={}\n", std::string_view(room.key()), std::string_view(setting.key()),
+                 json::serialize(setting.value()));
+    }
+  }
+}
+
+// What the flags say, before it is checked.
+struct Flags {
+  Config config;
+  std::string data;
+  std::string libraries;
+  std::string file;
+  std::vector<std::string> assignments;
+  bool settings = false;
+};
+
+void add_flags(CLI::App& app, Flags& flags) {
+  Config& config = flags.config;
+  app.add_option("--data", flags.data, "Folder that holds everything; made with mode 0700");
+  app.add_option("--host", config.host, "Address to listen at (127.0.0.1); any but a loopback address needs accounts");
+  app.add_option("--port", config.port, "Port (7070); 0 takes a free one");
+  app.add_option("--name", config.names, "A further host name that this server answers to")->expected(1)->take_all();
+  app.add_flag("--anonymous-read", config.anonymous_read, "On loopback, let whoever does not sign in read");
+  app.add_option("--python", config.python, "The Python that steps run with (python3)");
+  app.add_option("--libraries", flags.libraries, "Folder of libduckdb.so and libonnxruntime.so");
+  app.add_option("--log-level", config.log_level, "debug, info, warn or error")
+      ->check(CLI::IsMember({"debug", "info", "warn", "error"}));
+  app.add_option("--config", flags.file, "JSON file with settings by room");
+  app.add_option("--set", flags.assignments, "One setting, ROOM.NAME=VALUE")->expected(1)->take_all();
+  app.add_flag("--settings", flags.settings, "Print every setting with its default, and end");
+}
+
+// An error names the file beside the place in it.
+Result<Settings> read_settings(const std::string& file) {
+  auto settings = json::decode<Settings>(TM_TRY(read_file(file, kConfigBytesMax)));
+  if (settings) return settings;
+  Error error = std::move(settings).error();
+  error.message = fmt::format("The settings in '{}': {}", file, error.message);
+  return fail(std::move(error));
+}
+
 }  // namespace
 
 bool Config::loopback() const {
@@ -45,43 +91,38 @@ Result<Settings> with_setting(const Settings& settings, const std::string& assig
   json::Value* options = all.get_object().if_contains(room);
   if (options == nullptr) {
     return fail(Code::kInvalidArgument, "config.unknown_room", fmt::format("No room '{}' has settings.", room),
-                "See docs/operate/settings.md.");
+                "See 'tidemill server --settings'.");
   }
   options->get_object()[assignment.substr(dot + 1, equals - dot - 1)] = parsed_value(assignment.substr(equals + 1));
   return json::from_json<Settings>(all);
 }
 
 Result<Config> parse_arguments(int argc, char** argv, bool* help) {
-  Config config;
-  std::string data;
-  std::string libraries;
-  std::string file;
-  std::vector<std::string> assignments;
+  Flags flags;
   CLI::App app(kAbout, "tidemill server");
-  app.add_option("--data", data, "Folder that holds everything; made with mode 0700")->required();
-  app.add_option("--host", config.host, "Address to listen at (127.0.0.1); any but a loopback address needs accounts");
-  app.add_option("--port", config.port, "Port (7070); 0 takes a free one");
-  app.add_option("--name", config.names, "A further host name that this server answers to")->expected(1)->take_all();
-  app.add_flag("--anonymous-read", config.anonymous_read, "On loopback, let whoever does not sign in read");
-  app.add_option("--python", config.python, "The Python that steps run with (python3)");
-  app.add_option("--libraries", libraries, "Folder of libduckdb.so and libonnxruntime.so");
-  app.add_option("--log-level", config.log_level, "debug, info, warn or error")
-      ->check(CLI::IsMember({"debug", "info", "warn", "error"}));
-  app.add_option("--config", file, "JSON file with settings by room");
-  app.add_option("--set", assignments, "One setting, ROOM.NAME=VALUE")->expected(1)->take_all();
+  add_flags(app, flags);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {
     *help = true;
     app.exit(success);
-    return config;
+    return Config();
   } catch (const CLI::ParseError& error) {
     return fail(Code::kInvalidArgument, "cli.usage", error.what(), "See 'tidemill server --help'.");
   }
-  config.data = std::filesystem::absolute(data);
-  config.libraries = libraries;
-  if (!file.empty()) config.settings = TM_TRY(json::decode<Settings>(TM_TRY(read_file(file, kConfigBytesMax))));
-  for (const auto& assignment : assignments) config.settings = TM_TRY(with_setting(config.settings, assignment));
+  if (flags.settings) {
+    *help = true;
+    print_settings();
+    return Config();
+  }
+  if (flags.data.empty()) {
+    return fail(Code::kInvalidArgument, "cli.usage", "--data is required.", "See 'tidemill server --help'.");
+  }
+  Config config = std::move(flags.config);
+  config.data = std::filesystem::absolute(flags.data);
+  config.libraries = flags.libraries;
+  if (!flags.file.empty()) config.settings = TM_TRY(read_settings(flags.file));
+  for (const auto& assignment : flags.assignments) config.settings = TM_TRY(with_setting(config.settings, assignment));
   return config;
 }
 

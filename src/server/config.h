@@ -10,8 +10,14 @@
 #include "access/access.h"
 #include "api/http/server.h"
 #include "base/result.h"
+#include "api/oip/oip.h"
+#include "flow/datasets/datasets.h"
+#include "flow/features/features.h"
+#include "flow/monitors/monitors.h"
 #include "flow/pipelines/types.h"
+#include "flow/predictions/predictions.h"
 #include "jobs/jobs.h"
+#include "storage/tables/tables.h"
 
 namespace tidemill::server {
 
@@ -21,9 +27,15 @@ struct Settings {
   http::ServerOptions http;
   access::Options access;
   jobs::JobsOptions jobs;
+  tables::Options tables;
+  datasets::Settings datasets;
+  features::Settings features;
   pipelines::Limits pipelines;
+  predictions::Options predictions;
+  monitors::Options monitors;
+  oip::Settings oip;
 };
-BOOST_DESCRIBE_STRUCT(Settings, (), (http, access, jobs, pipelines))
+BOOST_DESCRIBE_STRUCT(Settings, (), (http, access, jobs, tables, datasets, features, pipelines, predictions, monitors, oip))
 
 struct Config {
   std::filesystem::path data;

@@ -10,21 +10,48 @@
 #include "api/http/openapi.h"
 #include "api/http/router.h"
 #include "api/http/server.h"
+#include "api/mlflow/mlflow.h"
+#include "api/oip/oip.h"
 #include "api/rest/access.h"
+#include "api/rest/console.h"
+#include "api/rest/datasets.h"
+#include "api/rest/deployments.h"
 #include "api/rest/events.h"
+#include "api/rest/features.h"
+#include "api/rest/loop.h"
+#include "api/rest/models.h"
+#include "api/rest/monitors.h"
 #include "api/rest/pipelines.h"
+#include "api/rest/predictions.h"
+#include "api/rest/requirements.h"
+#include "api/rest/runs.h"
 #include "api/rest/system.h"
 #include "api/rest/triggers.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "events/events.h"
+#include "flow/datasets/datasets.h"
+#include "flow/deployments/deployments.h"
+#include "flow/deployments/steps.h"
+#include "flow/features/features.h"
+#include "flow/models/models.h"
+#include "flow/models/steps.h"
+#include "flow/monitors/monitors.h"
 #include "flow/pipelines/pipelines.h"
+#include "flow/predictions/predictions.h"
+#include "flow/requirements/requirements.h"
+#include "flow/runs/runs.h"
 #include "flow/triggers/triggers.h"
 #include "jobs/executor.h"
 #include "jobs/jobs.h"
+#include "runtimes/probe.h"
+#include "runtimes/runtime.h"
+#include "server/console_assets.h"
 #include "server/data_folder.h"
 #include "storage/blobs/store.h"
+#include "storage/kv/kv.h"
 #include "storage/sql/database.h"
+#include "storage/tables/tables.h"
 
 namespace tidemill::server {
 namespace {
@@ -42,6 +69,9 @@ struct Platform::Rooms {
   explicit Rooms(Config config_, DataFolder data_) : config(std::move(config_)), data(std::move(data_)) {}
 
   Result<void> make_rooms();
+  void make_runtime();
+  Result<void> make_serving();
+  void lend_steps();
   Result<void> make_router();
   Result<void> make_server();
   [[nodiscard]] std::string url() const;
@@ -53,10 +83,22 @@ struct Platform::Rooms {
 
   std::unique_ptr<sql::Database> database;
   std::unique_ptr<blobs::Store> blobs;
+  std::unique_ptr<kv::Kv> online;
+  std::unique_ptr<tables::Tables> tables;
   std::unique_ptr<events::Events> events;
   std::unique_ptr<access::Access> access;
   std::unique_ptr<jobs::Jobs> jobs;
+  std::shared_ptr<runtimes::Runtime> runtime;
+  std::optional<runtimes::Prober> prober;
+  std::unique_ptr<requirements::Requirements> requirements;
+  std::unique_ptr<datasets::Datasets> datasets;
+  std::unique_ptr<features::Features> features;
   std::unique_ptr<pipelines::Pipelines> pipelines;
+  std::unique_ptr<runs::Runs> runs;
+  std::unique_ptr<models::Models> models;
+  std::unique_ptr<deployments::Deployments> deployments;
+  std::unique_ptr<predictions::Predictions> predictions;
+  std::unique_ptr<monitors::Monitors> monitors;
   std::unique_ptr<triggers::Triggers> triggers;
 
   http::Router router;
@@ -69,31 +111,94 @@ struct Platform::Rooms {
 Result<void> Platform::Rooms::make_rooms() {
   database = TM_TRY(sql::Database::open(data / "tidemill.db"));
   blobs = TM_TRY(blobs::LocalStore::create(data / "blobs"));
+  tables::Options rows = config.settings.tables;
+  if (!config.libraries.empty()) rows.library = config.libraries / "libduckdb.so";
+  rows.folders = {data.path()};
+  rows.temporary = data / "cache/tables";
+  tables = TM_TRY(tables::Tables::create(std::move(rows)));
   events = TM_TRY(events::Events::create(*database, clock));
   access = TM_TRY(access::Access::create(*database, *events, clock, config.settings.access));
+  make_runtime();
+  online = TM_TRY(kv::Kv::create(data / "online"));
+  requirements = TM_TRY(requirements::Requirements::create(*database, *events, clock));
   jobs = TM_TRY(jobs::Jobs::create(*database, *events, clock, config.settings.jobs));
+  datasets = TM_TRY(datasets::Datasets::create(*database, *events, clock, *blobs, *tables, data / "cache/datasets",
+                                               config.settings.datasets));
+  features = TM_TRY(features::Features::create(*database, *events, clock, *online, *tables, *datasets,
+                                               config.settings.features));
   pipelines::Options steps;
   steps.folder = data / "pipelines";
   steps.python = config.python;
   steps.url = [this] { return url(); };
   steps.limits = config.settings.pipelines;
   pipelines = TM_TRY(pipelines::Pipelines::create(*database, *events, *access, *jobs, *blobs, clock, std::move(steps)));
+  TM_CHECK(make_serving());
   triggers = TM_TRY(triggers::Triggers::create(*database, *events, *pipelines, clock));
+  lend_steps();
   return {};
+}
+
+void Platform::Rooms::make_runtime() {
+  const auto library = config.libraries.empty() ? std::filesystem::path() : config.libraries / "libonnxruntime.so.1.32.0";
+  auto loaded = runtimes::Runtime::create(library);
+  // Without it models can be kept and looked at; testing and serving them answers this very error.
+  if (!loaded) log::warn("server", "no runtime for models", {{"cause", loaded.error().text()}});
+  if (loaded) runtime = *std::move(loaded);
+  prober.emplace(executor, runtime == nullptr ? library : runtime->library());
+}
+
+Result<void> Platform::Rooms::make_serving() {
+  runs = TM_TRY(runs::Runs::create(*database, *events, *blobs, clock));
+  models = TM_TRY(models::Models::create(
+      {*database, *events, *access, *requirements, *blobs, *tables, clock, runtime, *prober, data / "cache/models"}));
+  deployments = TM_TRY(deployments::Deployments::create({*database, *events, *access, *models, clock}));
+  const auto look_up = [this](const std::string& view, const tables::Frame& rows, const std::vector<std::int64_t>& at_ms) {
+    return features->online(view, rows, at_ms);
+  };
+  predictions = TM_TRY(predictions::Predictions::create(
+      {*database, *tables, *models, *deployments, clock, data / "predictions", look_up}, config.settings.predictions));
+  monitors = TM_TRY(monitors::Monitors::create({*database, *events, *requirements, *models, *deployments, *predictions, clock},
+                                               config.settings.monitors));
+  return {};
+}
+
+// What other rooms offer to pipelines as steps.
+void Platform::Rooms::lend_steps() {
+  using pipelines::BuiltinCall;
+  pipelines->add_builtin("features.training_set",
+                         [this](const BuiltinCall& call) { return features->training_set_step(call.with, call.outputs); });
+  pipelines->add_builtin("models.parity", [this](const BuiltinCall& call) { return models::parity_step(*models, call); });
+  pipelines->add_builtin("models.register", [this](const BuiltinCall& call) { return models::register_step(*models, call); });
+  pipelines->add_builtin("models.gate", [this](const BuiltinCall& call) { return models::gate_step(*models, call); });
+  pipelines->add_builtin("deployments.release",
+                         [this](const BuiltinCall& call) { return deployments::release_step(*deployments, call); });
 }
 
 Result<void> Platform::Rooms::make_router() {
   std::vector<http::Route> routes;
   const auto healthy = [this]() -> std::string {
     if (server->draining()) return "stopping";
-    return database->healthy() ? "" : "a sync to disk has failed; writes are refused";
+    return database->healthy() && predictions->healthy() ? "" : "a sync to disk has failed; writes are refused";
   };
   append(routes, rest::system_routes(kVersion, healthy, [this] { return openapi; }));
   append(routes, rest::events_routes(*events));
   append(routes, rest::access_routes(*access));
+  append(routes, rest::requirements_routes(*requirements));
+  append(routes, rest::datasets_routes(*datasets));
+  append(routes, rest::features_routes(*features));
   append(routes, rest::pipelines_routes(*pipelines, *blobs));
+  append(routes, rest::runs_routes(*runs));
+  append(routes, rest::models_routes(*models));
+  append(routes, rest::deployments_routes(*deployments, *predictions));
+  append(routes, rest::predictions_routes(*predictions));
+  append(routes, rest::monitors_routes(*monitors));
   append(routes, rest::triggers_routes(*triggers));
+  append(routes, rest::loop_routes({*database, *events, *access, *requirements, *datasets, *features, *pipelines, *models,
+                                    *deployments, *predictions, *monitors, *triggers}));
+  append(routes, mlflow::mlflow_routes(*runs, *models, data / "uploads"));
+  append(routes, oip::routes(*predictions, clock, kVersion, [this] { return !server->draining(); }, config.settings.oip));
   TM_CHECK(router.add(std::move(routes)));
+  router.fall_back(rest::console_route(console_assets()), {"/api/", "/v2/", "/ajax-api/"});
   openapi = json::serialize(http::openapi(router, kVersion));
   return {};
 }
@@ -123,6 +228,7 @@ Result<std::unique_ptr<Platform>> Platform::create(const Config& config) {
 
 void Platform::start() {
   rooms_->jobs->start();
+  rooms_->monitors->start();
   rooms_->triggers->start();
   rooms_->server->start();
 }
@@ -131,6 +237,7 @@ void Platform::stop() {
   if (std::exchange(rooms_->stopped, true)) return;
   rooms_->server->stop();
   rooms_->events->close();
+  rooms_->monitors->stop();
   rooms_->triggers->stop();
   rooms_->jobs->stop();
 }

@@ -115,17 +115,11 @@ std::int64_t Monitors::now_of(const Monitor& monitor) const {
 }
 
 Result<std::optional<Monitors::Due>> Monitors::due(const Monitor& monitor, std::optional<std::int64_t> next_start_ms) {
-  const std::int64_t watermark_ms = parts_.predictions.stats(monitor.deployment).watermark_ms;
-  if (watermark_ms == 0) return std::optional<Due>();
+  const auto stats = parts_.predictions.stats(monitor.deployment);
+  if (stats.watermark_ms == 0) return std::optional<Due>();
   const auto calendar = TM_TRY(Calendar::create(monitor.window, monitor.utc_offset_minutes));
   const std::int64_t maturity_ms = TM_TRY(parse_duration_ms(monitor.maturity));
-  std::int64_t start_ms = next_start_ms.value_or(0);
-  if (!next_start_ms) {
-    // The first window is the one of the oldest prediction.
-    const auto frame = TM_TRY(parts_.predictions.joined(monitor.deployment, {}));
-    if (frame.rows == 0) return std::optional<Due>();
-    start_ms = *std::ranges::min_element(frame.find("at_ms")->integers());
-  }
+  const std::int64_t start_ms = next_start_ms.value_or(stats.first_ms);  // the first window is the one of the oldest prediction
   const Span span = calendar.at(start_ms);
   if (now_of(monitor) < span.end_ms + maturity_ms) return std::optional<Due>();
   return std::optional(Due{span, next_start_ms});

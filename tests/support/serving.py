@@ -1,4 +1,4 @@
-"""A deployed model for tests and benchmarks, made as users make one: a pipeline registers and tests it, a second person approves, then it is deployed.
+"""A deployed model for tests and benchmarks, made through the API as users do: uploaded, tested, approved by a second person, deployed.
 
 The model is a logistic regression over `hour` (a number) and `carrier` (AA or UA): P(late) = 1 / (1 + exp(-(w · hour + v · [carrier is UA] + b))).
 """
@@ -7,87 +7,106 @@ from __future__ import annotations
 
 import json
 import math
-import time
+import struct
+import urllib.parse
 from typing import Any
 
-from tests.support.server import Client
+from tests.support.server import SOURCE, Client
 
-MAKE = """
-import json
-import numpy as np
-import onnx
-from onnx import TensorProto as T, helper as h, numpy_helper as n
-p = json.load(open("params.json"))
-w = np.array([[0, p["hour"]], [0, p["carrier"]]], dtype=np.float32)
-b = np.array([0, p["bias"]], dtype=np.float32)
-nodes = [h.make_node("Gemm", ["input", "w", "b"], ["logits"]), h.make_node("Softmax", ["logits"], ["probabilities"])]
-graph = h.make_graph(nodes, "g", [h.make_tensor_value_info("input", T.FLOAT, [None, 2])],
-                     [h.make_tensor_value_info("probabilities", T.FLOAT, [None, 2])], [n.from_array(w, "w"), n.from_array(b, "b")])
-model = h.make_model(graph, opset_imports=[h.make_opsetid("", 15)])
-model.ir_version = 8
-onnx.save(model, "outputs/model.onnx")
-json.dump({"columns": [{"name": "hour", "kind": "number"}, {"name": "carrier", "kind": "category", "categories": ["AA", "UA"], "missing": "code"}],
-           "label_column": "late"}, open("outputs/columns.json", "w"))
-with open("outputs/rows.csv", "w") as rows:
-    rows.write("hour,carrier,late\\n")
-    for i in range(400):
-        rows.write(f"{i % 24},{['AA', 'UA'][i // 24 % 2]},{int(i % 24 > 11)}\\n")
-"""
+COLUMNS = {
+    "columns": [
+        {"name": "hour", "kind": "number"},
+        {"name": "carrier", "kind": "category", "categories": ["AA", "UA"], "missing": "code"},
+    ],
+    "label_column": "late",
+}
 
-PIPELINE = """
-name: logistic
-params: {model: flight-delay, hour: 0.5, carrier: 1.0, bias: -5.0}
-steps:
-  - {name: make, run: [python, code/make.py], outputs: [model.onnx, columns.json, rows.csv]}
-  - name: register
-    uses: models.register
-    with: {model: "${params.model}"}
-    inputs: {onnx: make/model.onnx, columns: make/columns.json}
-  - name: gate
-    uses: models.gate
-    with: {model: "${params.model}", version: "${steps.register.result.number}", requirement: separates, parity_required: false,
-           beat_champion: false, rows_min: 100}
-    inputs: {data: make/rows.csv}
-"""
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value >= 0x80:
+        out.append((value & 0x7F) | 0x80)
+        value >>= 7
+    return bytes(out) + bytes([value])
+
+
+def _number(field: int, value: int) -> bytes:
+    return _varint(field << 3) + _varint(value)
+
+
+def _bytes(field: int, value: bytes | str) -> bytes:
+    data = value.encode() if isinstance(value, str) else value
+    return _varint(field << 3 | 2) + _varint(len(data)) + data
+
+
+def logistic(w: float = 0.5, v: float = 1.0, b: float = -5.0) -> bytes:
+    """Returns the ONNX file, written byte by byte so that no package is needed: probabilities = softmax(0, x · (w, v) + b)."""
+
+    def info(name: str, columns: int) -> bytes:
+        shape = _bytes(1, _bytes(2, "N")) + _bytes(1, _number(1, columns))
+        return _bytes(1, name) + _bytes(2, _bytes(1, _number(1, 1) + _bytes(2, shape)))
+
+    def floats(name: str, shape: list[int], values: list[float]) -> bytes:
+        return (
+            b"".join(_number(1, n) for n in shape)
+            + _number(2, 1)
+            + _bytes(8, name)
+            + _bytes(9, struct.pack(f"<{len(values)}f", *values))
+        )
+
+    def node(op: str, inputs: list[str], output: str) -> bytes:
+        return b"".join(_bytes(1, name) for name in inputs) + _bytes(2, output) + _bytes(4, op)
+
+    graph = (
+        _bytes(2, "g")
+        + _bytes(1, node("Gemm", ["input", "w", "b"], "logits"))
+        + _bytes(1, node("Softmax", ["logits"], "probabilities"))
+    )
+    graph += _bytes(5, floats("w", [2, 2], [0, w, 0, v])) + _bytes(5, floats("b", [2], [0, b]))
+    graph += _bytes(11, info("input", 2)) + _bytes(12, info("probabilities", 2))
+    return _number(1, 8) + _bytes(2, "tidemill-test") + _bytes(7, graph) + _bytes(8, _bytes(1, "") + _number(2, 15))
+
+
+def probability(hour: float, carrier: str, *, w: float = 0.5, v: float = 1.0, b: float = -5.0) -> float:
+    """What that model answers; a carrier that it does not know has the code -1."""
+    return 1 / (1 + math.exp(-(w * hour + v * {"AA": 0, "UA": 1}.get(carrier, -1) + b)))
 
 
 class Serving:
-    """Makes models and deployments through the API: `maker` may write, `approver` is another person who may approve."""
+    """`maker` may write; `approver` is another person who may approve. The rows of the gate are those of tests/api/data/models."""
 
     def __init__(self, maker: Client, approver: Client) -> None:
         self.maker = maker
         self.approver = approver
-        self._post(maker, "/api/requirements", {"name": "separates", "goal": "a test", "owner": "tests", "fallback": "none",
-                                                "rules": [{"metric": "auc", "op": ">=", "value": 0.6}]})
-        self._post(maker, "/api/pipelines", {"definition": PIPELINE, "files": {"make.py": MAKE}})
+        self.post(
+            "/api/requirements",
+            {"name": "separates", "goal": "a test", "owner": "tests", "rules": [{"metric": "auc", "value": 0.5}]},
+        )
 
-    def tested(self, **params: Any) -> int:
-        """Returns the number of a new version that passed its gate; params: hour, carrier, bias, model."""
-        run = self._post(self.maker, "/api/pipelines/logistic/runs", {"params": params})["id"]
-        deadline = time.monotonic() + 60
-        while True:
-            now = self.get(f"/api/pipelines/runs/{run}")
-            if now["state"] not in ("queued", "running"):
-                break
-            assert time.monotonic() < deadline, now
-            time.sleep(0.05)
-        assert now["state"] == "succeeded", json.dumps(now, indent=1)
-        steps = {step["name"]: step for step in now["steps"]}
-        assert steps["gate"]["result"]["passed"], steps["gate"]["result"]
-        return steps["register"]["result"]["number"]
-
-    def approved(self, **params: Any) -> int:
-        number = self.tested(**params)
-        model = params.get("model", "flight-delay")
-        self._post(self.approver, f"/api/models/{model}/versions/{number}/approve", {"reason": "a test"})
+    def tested(
+        self, onnx: bytes, columns: dict[str, Any] | None = None, model: str = "flight-delay", gate: bytes | None = None
+    ) -> int:
+        """Returns the number of a new version that passed its gate on the labelled rows of `gate` (Parquet)."""
+        if self.maker.call("GET", f"/api/models/{model}").status == 404:
+            self.post("/api/models", {"name": model})
+        query = urllib.parse.urlencode({"columns": json.dumps(columns or COLUMNS)})
+        number = self._made(self.maker, f"/api/models/{model}/versions?{query}", onnx)["number"]
+        rows = gate or (SOURCE / "tests/api/data/models/rows.parquet").read_bytes()
+        query = "requirement=separates&parity_required=false&beat_champion=false"
+        report = self._made(self.maker, f"/api/models/{model}/versions/{number}/gate?{query}", rows)
+        assert report["passed"], report
         return number
 
-    def deploy(self, name: str, **fields: Any) -> dict[str, Any]:
-        """Deploys a version, by default a new approved one."""
-        body = {"name": name, "model": "flight-delay", **fields}
-        if "version" not in body:
-            body["version"] = self.approved()
-        return self._post(self.maker, "/api/deployments", body)
+    def approved(self, onnx: bytes, **fields: Any) -> int:
+        number = self.tested(onnx, **fields)
+        path = f"/api/models/{fields.get('model', 'flight-delay')}/versions/{number}/approve"
+        self._made(self.approver, path, json.dumps({"reason": "a test"}).encode())
+        return number
+
+    def deploy(self, name: str, version: int, **fields: Any) -> dict[str, Any]:
+        made = self.post("/api/deployments", {"name": name, "model": "flight-delay", "version": version, **fields})
+        assert made["live"], made
+        return made
 
     def get(self, path: str) -> Any:
         answer = self.maker.call("GET", path)
@@ -95,16 +114,10 @@ class Serving:
         return answer.json
 
     def post(self, path: str, body: Any) -> Any:
-        return self._post(self.maker, path, body)
+        return self._made(self.maker, path, json.dumps(body).encode())
 
     @staticmethod
-    def _post(client: Client, path: str, body: Any) -> Any:
-        answer = client.call("POST", path, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    def _made(client: Client, path: str, body: bytes) -> Any:
+        answer = client.call("POST", path, body)
         assert answer.status in (200, 201), (path, answer.status, answer.text)
         return answer.json
-
-
-def probability(hour: float, carrier: str, *, w: float = 0.5, v: float = 1.0, b: float = -5.0) -> float:
-    """What the model answers; a carrier that it does not know has the code -1."""
-    code = {"AA": 0, "UA": 1}.get(carrier, -1)
-    return 1 / (1 + math.exp(-(w * hour + v * code + b)))

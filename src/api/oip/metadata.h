@@ -6,7 +6,8 @@
 
 namespace tidemill::oip {
 
-// Returns the metadata of one version that the deployment runs: an input per column, the outputs, and as `tensor` the model's own matrix.
+// Returns the metadata of one version that the deployment runs: an input per column, the outputs, and as `tensor` the
+// model's own matrix.
 [[nodiscard]] json::Value metadata_of(const predictions::Loaded& loaded, const models::Scorer& scorer);
 
 // Returns the numbers of the versions that run, champion first, as text.

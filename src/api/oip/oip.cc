@@ -34,7 +34,8 @@ class Service {
       : predictions_(predictions),
         clock_(clock),
         settings_(settings),
-        offload_(static_cast<std::size_t>(settings.large_threads), static_cast<std::size_t>(settings.large_waiting_max)) {}
+        offload_(static_cast<std::size_t>(settings.large_threads),
+                 static_cast<std::size_t>(settings.large_waiting_max)) {}
 
   [[nodiscard]] Result<Target> target(const Request& request) const;
   void infer(Request&& request, const http::Done& done);
@@ -54,9 +55,11 @@ Result<Target> Service::target(const Request& request) const {
   Target target;
   target.loaded = TM_TRY(predictions_.serving(name));
   if (request.params.contains("version")) target.version = TM_TRY(request.number_param("version"));
-  const auto found = target.loaded->scorers.find(target.version == 0 ? target.loaded->deployment.champion : target.version);
+  const auto found =
+      target.loaded->scorers.find(target.version == 0 ? target.loaded->deployment.champion : target.version);
   if (found == target.loaded->scorers.end()) {
-    return fail(Code::kNotFound, "predictions.version_not_deployed", fmt::format("Version {} is not one that '{}' runs.", target.version, name),
+    return fail(Code::kNotFound, "predictions.version_not_deployed",
+                fmt::format("Version {} is not one that '{}' runs.", target.version, name),
                 "Leave the version out, or take one of those that /v2/models/" + name + " names.");
   }
   target.scorer = found->second;
@@ -77,7 +80,8 @@ void Service::infer(Request&& request, const http::Done& done) {
   if (request.body.size() <= static_cast<std::size_t>(settings_.inline_bytes_max)) return infer_now(request, done);
   auto kept = std::make_shared<Request>(std::move(request));
   if (offload_.submit([this, kept, done] { infer_now(*kept, done); })) return;
-  done(error_response({Code::kExhausted, "oip.busy", "Too many large requests are waiting.", "Try again in a second.", {}}));
+  done(error_response(
+      {Code::kExhausted, "oip.busy", "Too many large requests are waiting.", "Try again in a second.", {}}));
 }
 
 void Service::infer_now(const Request& request, const http::Done& done) {
@@ -92,7 +96,8 @@ void Service::infer_now(const Request& request, const http::Done& done) {
   ask.deployment = request.param("model");
   ask.version = target.version;
   ask.request_id = request.request_id;
-  const std::int64_t wait_ms = read.timeout_us > 0 ? std::max<std::int64_t>(1, read.timeout_us / 1000) : settings_.timeout_ms_default;
+  const std::int64_t wait_ms =
+      read.timeout_us > 0 ? std::max<std::int64_t>(1, read.timeout_us / 1000) : settings_.timeout_ms_default;
   ask.deadline_ms = clock_.steady_ms() + wait_ms;
   auto kept = std::make_shared<const InferRequest>(std::move(read));
   predictions_.infer(std::move(ask), [kept, done, name = request.param("model")](Result<predictions::Answer> answer) {
@@ -100,10 +105,12 @@ void Service::infer_now(const Request& request, const http::Done& done) {
   });
 }
 
-http::Route quick(Method method, std::string path, Right right, std::string summary, std::function<Response(const Request&)> handle) {
-  http::Route route = http::raw(method, std::move(path), right, std::move(summary), http::Body::none,
-                                [handle = std::move(handle)](Request&& request, const http::Done& done) { done(handle(request)); },
-                                {.run = http::Run::inline_io});
+http::Route quick(Method method, std::string path, Right right, std::string summary,
+                  std::function<Response(const Request&)> handle) {
+  http::Route route =
+      http::raw(method, std::move(path), right, std::move(summary), http::Body::none,
+                [handle = std::move(handle)](Request&& request, const http::Done& done) { done(handle(request)); },
+                {.run = http::Run::inline_io});
   route.error_form = error_response;
   return route;
 }
@@ -121,24 +128,31 @@ Response metadata_answer(const std::shared_ptr<Service>& service, const Request&
 }
 
 http::Route infer_route(const std::shared_ptr<Service>& service, std::string path) {
-  http::Route route = http::raw(Method::post, std::move(path), Right::predict, "Ask for predictions (Open Inference Protocol 2)", http::Body::bytes,
-                                [service](Request&& request, const http::Done& done) { service->infer(std::move(request), done); },
-                                {.body_bytes_max = static_cast<std::uint64_t>(service->settings().body_bytes_max), .run = http::Run::inline_io});
+  http::Route route = http::raw(
+      Method::post, std::move(path), Right::predict, "Ask for predictions (Open Inference Protocol 2)",
+      http::Body::bytes,
+      [service](Request&& request, const http::Done& done) { service->infer(std::move(request), done); },
+      {.body_bytes_max = static_cast<std::uint64_t>(service->settings().body_bytes_max), .run = http::Run::inline_io});
   route.error_form = error_response;
   return route;
 }
 
 }  // namespace
 
-std::vector<http::Route> routes(predictions::Predictions& predictions, const Clock& clock, std::string version, std::function<bool()> ready,
-                                Settings settings) {
+std::vector<http::Route> routes(predictions::Predictions& predictions, const Clock& clock, std::string version,
+                                std::function<bool()> ready, Settings settings) {
   auto service = std::make_shared<Service>(predictions, clock, settings);
   std::vector<http::Route> routes;
-  routes.push_back(quick(Method::get, "/v2", Right::read, "What this inference server is", [version = std::move(version)](const Request&) {
-    return Response::json(200, json::Object{{"name", "tidemill"}, {"version", version}, {"extensions", json::Array{"binary_tensor_data"}}});
-  }));
-  routes.push_back(quick(Method::get, "/v2/health/live", Right::open, "Whether the inference server lives",
-                         [](const Request&) { return Response::json(200, json::Object{{"live", true}}); }));
+  routes.push_back(quick(
+      Method::get, "/v2", Right::read, "What this inference server is", [version = std::move(version)](const Request&) {
+        return Response::json(
+            200, json::Object{
+                     {"name", "tidemill"}, {"version", version}, {"extensions", json::Array{"binary_tensor_data"}}});
+      }));
+  routes.push_back(
+      quick(Method::get, "/v2/health/live", Right::open, "Whether the inference server lives", [](const Request&) {
+        return Response::json(200, json::Object{{"live", true}});
+      }));
   routes.push_back(quick(Method::get, "/v2/health/ready", Right::open, "Whether the inference server wants requests",
                          [ready = std::move(ready)](const Request&) {
                            const bool wanted = ready();

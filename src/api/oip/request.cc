@@ -44,8 +44,8 @@ Result<bool> flag_of(const element& value, std::string_view field) {
 }
 
 // Parameters of other servers that clients send along; they mean nothing here.
-constexpr std::array<std::string_view, 7> kIgnoredParameters{"sequence_id", "sequence_start", "sequence_end", "priority",
-                                                            "content_type", "headers",       "classification"};
+constexpr std::array<std::string_view, 7> kIgnoredParameters{
+    "sequence_id", "sequence_start", "sequence_end", "priority", "content_type", "headers", "classification"};
 
 // Reads the request piece by piece; one object a request.
 class Reader {
@@ -99,7 +99,8 @@ Result<InferRequest> Reader::read(const element& root) {
                  "It has id, parameters, inputs and outputs.");
     }
   }
-  if (!inputs) return bad("no_inputs", "The request has no inputs.", "Give one input per column, or the model's matrix.");
+  if (!inputs)
+    return bad("no_inputs", "The request has no inputs.", "Give one input per column, or the model's matrix.");
   TM_CHECK(read_inputs(*inputs));
   if (outputs) TM_CHECK(read_outputs(*outputs));
   if (request_.outputs.empty()) {
@@ -117,7 +118,8 @@ Result<void> Reader::read_parameters(const element& value) {
       TM_CHECK(read_times(field.value));
     } else if (field.key == "timeout") {
       request_.timeout_us = TM_TRY(integer_of(field.value, "parameters.timeout"));
-      if (request_.timeout_us < 0) return bad("bad_timeout", "'parameters.timeout' is negative.", "Give microseconds; 0 means none.");
+      if (request_.timeout_us < 0)
+        return bad("bad_timeout", "'parameters.timeout' is negative.", "Give microseconds; 0 means none.");
     } else if (field.key == "binary_data_output") {
       binary_output_ = TM_TRY(flag_of(field.value, "parameters.binary_data_output"));
     } else if (std::ranges::find(kIgnoredParameters, field.key) == kIgnoredParameters.end()) {
@@ -151,13 +153,17 @@ Result<void> Reader::read_times(const element& value) {
 Result<void> Reader::read_inputs(const element& value) {
   if (value.type() != element_type::ARRAY) return bad_type("inputs", "a list");
   const auto list = items_of(value);
-  if (list.size() == 0) return bad("no_inputs", "The request has no inputs.", "Give one input per column, or the model's matrix.");
-  if (list.size() > kInputsMax) return bad("many_inputs", fmt::format("{} inputs are more than {}.", list.size(), kInputsMax), "Send fewer.");
+  if (list.size() == 0)
+    return bad("no_inputs", "The request has no inputs.", "Give one input per column, or the model's matrix.");
+  if (list.size() > kInputsMax)
+    return bad("many_inputs", fmt::format("{} inputs are more than {}.", list.size(), kInputsMax), "Send fewer.");
   std::size_t index = 0;
   for (const element item : list) {
     const Input input = TM_TRY(read_input(item, index));
     if (index > 0 && (request_.ask.tensor || is_matrix(input.head))) {
-      return bad("mixed_inputs", fmt::format("Input '{}' is a matrix; it must be the only input.", (request_.ask.tensor ? request_.ask.tensor->name : input.head.name)),
+      return bad("mixed_inputs",
+                 fmt::format("Input '{}' is a matrix; it must be the only input.",
+                             (request_.ask.tensor ? request_.ask.tensor->name : input.head.name)),
                  "Send either the matrix or one input per column.");
     }
     TM_CHECK(is_matrix(input.head) ? add_matrix(input) : add_column(input));
@@ -181,7 +187,8 @@ Result<Reader::Input> Reader::read_input(const element& value, std::size_t index
       const std::string name = TM_TRY(text_of(field.value, place + ".datatype"));
       const auto type = parse_enum<runtimes::DataType>(name);
       if (!type) {
-        return bad("unknown_datatype", fmt::format("'{}' of {} is no datatype that is taken here.", name.substr(0, 32), place),
+        return bad("unknown_datatype",
+                   fmt::format("'{}' of {} is no datatype that is taken here.", name.substr(0, 32), place),
                    "Send FP32, FP64, BOOL, BYTES or one of the INT and UINT types.");
       }
       input.head.data_type = *type;
@@ -207,7 +214,8 @@ Result<Reader::Input> Reader::read_input(const element& value, std::size_t index
   }
   input.head.count = TM_TRY(element_count(input.head.name, input.head.shape));
   if (input.data.has_value() == input.binary_bytes.has_value()) {
-    return bad("no_data", fmt::format("Input '{}' must have either data or binary_data_size.", input.head.name), "Give exactly one of them.");
+    return bad("no_data", fmt::format("Input '{}' must have either data or binary_data_size.", input.head.name),
+               "Give exactly one of them.");
   }
   return input;
 }
@@ -218,7 +226,8 @@ Result<void> Reader::read_input_parameters(const element& value, Input& input) c
     if (field.key == "binary_data_size") {
       input.binary_bytes = TM_TRY(integer_of(field.value, "binary_data_size"));
     } else if (std::ranges::find(kIgnoredParameters, field.key) == kIgnoredParameters.end()) {
-      return bad("unknown_parameter", fmt::format("An input has no parameter '{}'.", field.key.substr(0, 64)), "Known is binary_data_size.");
+      return bad("unknown_parameter", fmt::format("An input has no parameter '{}'.", field.key.substr(0, 64)),
+                 "Known is binary_data_size.");
     }
   }
   return {};
@@ -227,8 +236,11 @@ Result<void> Reader::read_input_parameters(const element& value, Input& input) c
 Result<std::string_view> Reader::take_binary(const Input& input) {
   const std::int64_t bytes = *input.binary_bytes;
   if (bytes < 0 || static_cast<std::uint64_t>(bytes) > binary_.size()) {
-    return bad("wrong_binary_size", fmt::format("Input '{}' says binary_data_size {}, but {} bytes are there.", input.head.name, bytes, binary_.size()),
-               "Send the tensors' bytes after the JSON, in the order of the inputs, with Inference-Header-Content-Length.");
+    return bad(
+        "wrong_binary_size",
+        fmt::format("Input '{}' says binary_data_size {}, but {} bytes are there.", input.head.name, bytes,
+                    binary_.size()),
+        "Send the tensors' bytes after the JSON, in the order of the inputs, with Inference-Header-Content-Length.");
   }
   const std::string_view taken = binary_.substr(0, static_cast<std::size_t>(bytes));
   binary_.remove_prefix(taken.size());
@@ -239,7 +251,8 @@ Result<std::string_view> Reader::take_binary(const Input& input) {
 bool Reader::is_matrix(const InputHead& head) const {
   if (head.shape.size() == 2 && head.shape[1] != 1) return true;
   const auto& inputs = scorer_.session->inputs();
-  return head.shape.size() == 2 && !inputs.empty() && head.name == inputs.front().name && !scorer_.encoder.find(head.name);
+  return head.shape.size() == 2 && !inputs.empty() && head.name == inputs.front().name &&
+         !scorer_.encoder.find(head.name);
 }
 
 Result<void> Reader::add_matrix(const Input& input) {
@@ -248,7 +261,8 @@ Result<void> Reader::add_matrix(const Input& input) {
     return bad("unknown_input", fmt::format("The model has no matrix '{}'.", input.head.name.substr(0, 128)),
                fmt::format("Its matrix is '{}', of shape [rows, {}].", inputs.front().name, scorer_.encoder.width()));
   }
-  request_.ask.tensor = input.data ? TM_TRY(json_matrix(input.head, *input.data)) : TM_TRY(binary_matrix(input.head, TM_TRY(take_binary(input))));
+  request_.ask.tensor = input.data ? TM_TRY(json_matrix(input.head, *input.data))
+                                   : TM_TRY(binary_matrix(input.head, TM_TRY(take_binary(input))));
   return {};
 }
 
@@ -259,13 +273,17 @@ Result<void> Reader::add_column(const Input& input) {
                "Send a column of shape [rows] or [rows, 1], or the matrix of shape [rows, columns].");
   }
   auto& rows = request_.ask.rows;
-  if (rows.find(input.head.name) != nullptr) return bad("input_twice", fmt::format("Input '{}' is given twice.", input.head.name), "Give it once.");
+  if (rows.find(input.head.name) != nullptr)
+    return bad("input_twice", fmt::format("Input '{}' is given twice.", input.head.name), "Give it once.");
   if (!rows.columns.empty() && input.head.count != rows.rows) {
-    return bad("wrong_shape", fmt::format("Input '{}' has {} rows, but '{}' has {}.", input.head.name, input.head.count, rows.columns.front().name, rows.rows),
+    return bad("wrong_shape",
+               fmt::format("Input '{}' has {} rows, but '{}' has {}.", input.head.name, input.head.count,
+                           rows.columns.front().name, rows.rows),
                "Give every column the same number of rows.");
   }
   rows.rows = input.head.count;
-  rows.columns.push_back(input.data ? TM_TRY(json_column(input.head, *input.data)) : TM_TRY(binary_column(input.head, TM_TRY(take_binary(input)))));
+  rows.columns.push_back(input.data ? TM_TRY(json_column(input.head, *input.data))
+                                    : TM_TRY(binary_column(input.head, TM_TRY(take_binary(input)))));
   return {};
 }
 
@@ -293,10 +311,12 @@ Result<void> Reader::read_output(const element& value, std::size_t index) {
       wanted.name = TM_TRY(text_of(field.value, place + ".name"));
     } else if (field.key == "parameters" && field.value.type() == element_type::OBJECT) {
       for (const auto& parameter : fields_of(field.value)) {
-        if (parameter.key == "binary_data") wanted.binary = TM_TRY(flag_of(parameter.value, place + ".parameters.binary_data"));
+        if (parameter.key == "binary_data")
+          wanted.binary = TM_TRY(flag_of(parameter.value, place + ".parameters.binary_data"));
       }
     } else {
-      return bad("unknown_field", fmt::format("{} has an unknown field '{}'.", place, field.key.substr(0, 64)), "An output has name and parameters.");
+      return bad("unknown_field", fmt::format("{} has an unknown field '{}'.", place, field.key.substr(0, 64)),
+                 "An output has name and parameters.");
     }
   }
   const auto known = known_outputs();
@@ -323,7 +343,8 @@ std::unexpected<Error> bad_json(simdjson::error_code code) {
 
 Result<std::uint64_t> element_count(std::string_view input, const std::vector<std::int64_t>& shape) {
   if (shape.empty() || shape.size() > kRankMax) {
-    return bad("wrong_shape", fmt::format("Input '{}' has {} dimensions.", input.substr(0, 128), shape.size()), fmt::format("Give 1 to {}.", kRankMax));
+    return bad("wrong_shape", fmt::format("Input '{}' has {} dimensions.", input.substr(0, 128), shape.size()),
+               fmt::format("Give 1 to {}.", kRankMax));
   }
   std::int64_t product = 1;
   for (const std::int64_t length : shape) {
@@ -335,10 +356,13 @@ Result<std::uint64_t> element_count(std::string_view input, const std::vector<st
   return static_cast<std::uint64_t>(product);
 }
 
-Result<InferRequest> parse_request(const std::string& body, std::optional<std::uint64_t> json_bytes, const models::Scorer& scorer) {
+Result<InferRequest> parse_request(const std::string& body, std::optional<std::uint64_t> json_bytes,
+                                   const models::Scorer& scorer) {
   if (json_bytes && *json_bytes > body.size()) {
-    return bad("wrong_header_length", fmt::format("Inference-Header-Content-Length is {}, but the body has {} bytes.", *json_bytes, body.size()),
-               "Send the length of the JSON part.");
+    return bad(
+        "wrong_header_length",
+        fmt::format("Inference-Header-Content-Length is {}, but the body has {} bytes.", *json_bytes, body.size()),
+        "Send the length of the JSON part.");
   }
   thread_local simdjson::dom::parser parser;  // keeps its buffers from request to request
   element root;

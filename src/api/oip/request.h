@@ -33,12 +33,14 @@ struct InferRequest {
   std::vector<WantedOutput> outputs;  // in the order of the answer; never empty
 };
 
-// Reads a request for a model. `json_bytes` is the length of the JSON part where binary tensors follow it, as the header
-// Inference-Header-Content-Length says; absent: all of `body` is JSON. kInvalidArgument names the input and what is wrong with it. Any thread.
+// Reads a request for a model. `json_bytes` is the length of the JSON part where binary tensors follow it, as the
+// header Inference-Header-Content-Length says; absent: all of `body` is JSON. kInvalidArgument names the input and what
+// is wrong with it. Any thread.
 [[nodiscard]] Result<InferRequest> parse_request(const std::string& body, std::optional<std::uint64_t> json_bytes,
                                                  const models::Scorer& scorer);
 
-// Returns the number of elements of a shape; kInvalidArgument for a negative length, an empty or too long shape, or a product past 2^63.
+// Returns the number of elements of a shape; kInvalidArgument for a negative length, an empty or too long shape, or a
+// product past 2^63.
 [[nodiscard]] Result<std::uint64_t> element_count(std::string_view input, const std::vector<std::int64_t>& shape);
 
 }  // namespace tidemill::oip

@@ -19,7 +19,8 @@ namespace {
 const models::Scorer& scorer() {
   static const TemporaryFolder folder = TemporaryFolder::create().value();
   static const auto runtime = runtimes::Runtime::create(TIDEMILL_ORT_LIBRARY).value();
-  static const auto file = runtimes::test::write(folder.path() / "m.onnx", runtimes::test::logistic({0.5F, 1.0F, 0.1F}, -5));
+  static const auto file =
+      runtimes::test::write(folder.path() / "m.onnx", runtimes::test::logistic({0.5F, 1.0F, 0.1F}, -5));
   static const models::Scorer made{
       "flight-delay", 3, runtime->load(file).value(),
       models::Encoder::create({{"hour", models::ColumnKind::number, {}, models::Missing::nan},
@@ -30,7 +31,9 @@ const models::Scorer& scorer() {
   return made;
 }
 
-Result<InferRequest> parse(const std::string& body, std::optional<std::uint64_t> json_bytes = {}) { return parse_request(body, json_bytes, scorer()); }
+Result<InferRequest> parse(const std::string& body, std::optional<std::uint64_t> json_bytes = {}) {
+  return parse_request(body, json_bytes, scorer());
+}
 
 std::string reason_of(const std::string& body, std::optional<std::uint64_t> json_bytes = {}) {
   const auto parsed = parse(body, json_bytes);
@@ -41,7 +44,8 @@ std::string reason_of(const std::string& body, std::optional<std::uint64_t> json
 std::string hour(std::string_view rest) { return R"({"inputs":[{"name":"hour",)" + std::string(rest) + "}]}"; }
 
 TEST(RequestTest, ReadsColumnsOfEveryType) {
-  const auto parsed = parse(R"({"id": "q1", "parameters": {"prediction_ids": ["a", "b"], "at_ms": [5, 6], "timeout": 2500}, "inputs": [
+  const auto parsed =
+      parse(R"({"id": "q1", "parameters": {"prediction_ids": ["a", "b"], "at_ms": [5, 6], "timeout": 2500}, "inputs": [
       {"name": "hour", "shape": [2, 1], "datatype": "INT32", "data": [[9], [17]]},
       {"name": "carrier", "shape": [2], "datatype": "BYTES", "data": ["UA", null]},
       {"name": "weekend", "shape": [2], "datatype": "BOOL", "data": [true, 0]},
@@ -104,13 +108,26 @@ TEST(RequestTest, RefusesBinaryThatDoesNotFit) {
     const std::string json = R"({"inputs":[)" + std::string(input) + "]}";
     return reason_of(json + std::string(bytes), json.size());
   };
-  EXPECT_EQ(with(R"({"name":"hour","shape":[2],"datatype":"FP64","parameters":{"binary_data_size":8}})", "12345678"), "oip.wrong_binary_size");
-  EXPECT_EQ(with(R"({"name":"hour","shape":[1],"datatype":"FP64","parameters":{"binary_data_size":-8}})", "12345678"), "oip.wrong_binary_size");
-  EXPECT_EQ(with(R"({"name":"hour","shape":[4611686018427387904],"datatype":"FP64","parameters":{"binary_data_size":0}})", ""), "oip.wrong_binary_size");
-  EXPECT_EQ(with(R"({"name":"carrier","shape":[1],"datatype":"BYTES","parameters":{"binary_data_size":4}})", std::string_view("\xFF\xFF\xFF\xFF", 4)), "oip.short_text");
-  EXPECT_EQ(with(R"({"name":"carrier","shape":[1],"datatype":"BYTES","parameters":{"binary_data_size":5}})", std::string_view("\1\0\0\0\xFF", 5)), "oip.bad_value");
-  EXPECT_EQ(with(R"({"name":"carrier","shape":[2],"datatype":"BYTES","parameters":{"binary_data_size":5}})", std::string_view("\1\0\0\0a", 5)), "oip.wrong_count");
-  EXPECT_EQ(with(R"({"name":"hour","shape":[1],"datatype":"UINT64","parameters":{"binary_data_size":8}})", "\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF"), "oip.bad_value");
+  EXPECT_EQ(with(R"({"name":"hour","shape":[2],"datatype":"FP64","parameters":{"binary_data_size":8}})", "12345678"),
+            "oip.wrong_binary_size");
+  EXPECT_EQ(with(R"({"name":"hour","shape":[1],"datatype":"FP64","parameters":{"binary_data_size":-8}})", "12345678"),
+            "oip.wrong_binary_size");
+  EXPECT_EQ(
+      with(R"({"name":"hour","shape":[4611686018427387904],"datatype":"FP64","parameters":{"binary_data_size":0}})",
+           ""),
+      "oip.wrong_binary_size");
+  EXPECT_EQ(with(R"({"name":"carrier","shape":[1],"datatype":"BYTES","parameters":{"binary_data_size":4}})",
+                 std::string_view("\xFF\xFF\xFF\xFF", 4)),
+            "oip.short_text");
+  EXPECT_EQ(with(R"({"name":"carrier","shape":[1],"datatype":"BYTES","parameters":{"binary_data_size":5}})",
+                 std::string_view("\1\0\0\0\xFF", 5)),
+            "oip.bad_value");
+  EXPECT_EQ(with(R"({"name":"carrier","shape":[2],"datatype":"BYTES","parameters":{"binary_data_size":5}})",
+                 std::string_view("\1\0\0\0a", 5)),
+            "oip.wrong_count");
+  EXPECT_EQ(with(R"({"name":"hour","shape":[1],"datatype":"UINT64","parameters":{"binary_data_size":8}})",
+                 "\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF"),
+            "oip.bad_value");
 }
 
 TEST(RequestTest, RefusesShapesThatLie) {
@@ -125,7 +142,10 @@ TEST(RequestTest, RefusesShapesThatLie) {
   EXPECT_EQ(reason_of(hour(R"("shape":[2],"datatype":"FP64","data":[1])")), "oip.wrong_count");
   EXPECT_EQ(reason_of(hour(R"("shape":[1],"datatype":"FP64","data":[1,2])")), "oip.wrong_count");
   EXPECT_EQ(reason_of(hour(R"("shape":[1,2,1],"datatype":"FP64","data":[1,2])")), "oip.wrong_shape");
-  EXPECT_EQ(reason_of(R"({"inputs":[{"name":"hour","shape":[1],"datatype":"FP64","data":[1]},{"name":"weekend","shape":[2],"datatype":"FP64","data":[1,2]}]})"), "oip.wrong_shape");
+  EXPECT_EQ(
+      reason_of(
+          R"({"inputs":[{"name":"hour","shape":[1],"datatype":"FP64","data":[1]},{"name":"weekend","shape":[2],"datatype":"FP64","data":[1,2]}]})"),
+      "oip.wrong_shape");
 }
 
 TEST(RequestTest, RefusesValuesThatDoNotFit) {
@@ -139,8 +159,10 @@ TEST(RequestTest, RefusesValuesThatDoNotFit) {
   EXPECT_EQ(reason_of(hour(R"("shape":[1],"datatype":"BOOL","data":[2])")), "oip.bad_value");
   EXPECT_EQ(reason_of(hour(R"("shape":[1],"datatype":"FP16","data":[1])")), "oip.unknown_datatype");
   EXPECT_EQ(reason_of(hour(R"("shape":[1],"datatype":"FP64","data":[NaN])")), "oip.malformed");
-  EXPECT_EQ(reason_of(R"({"inputs":[{"name":"input","shape":[1,3],"datatype":"FP32","data":[1,2,1e39]}]})"), "oip.bad_value");
-  EXPECT_EQ(reason_of(R"({"inputs":[{"name":"input","shape":[1,3],"datatype":"INT64","data":[1,2,3]}]})"), "oip.matrix_datatype");
+  EXPECT_EQ(reason_of(R"({"inputs":[{"name":"input","shape":[1,3],"datatype":"FP32","data":[1,2,1e39]}]})"),
+            "oip.bad_value");
+  EXPECT_EQ(reason_of(R"({"inputs":[{"name":"input","shape":[1,3],"datatype":"INT64","data":[1,2,3]}]})"),
+            "oip.matrix_datatype");
 }
 
 TEST(RequestTest, RefusesWhatItDoesNotKnow) {
@@ -153,21 +175,34 @@ TEST(RequestTest, RefusesWhatItDoesNotKnow) {
   EXPECT_EQ(reason_of(R"({"instances":[1]})"), "oip.unknown_field");
   EXPECT_EQ(reason_of(hour(R"("shape":[1],"datatype":"FP64","data":[1],"dta":1)")), "oip.unknown_field");
   EXPECT_EQ(reason_of(hour(R"("shape":[1],"datatype":"FP64")")), "oip.no_data");
-  EXPECT_EQ(reason_of(hour(R"("shape":[1],"datatype":"FP64","data":[1],"parameters":{"binary_data_size":8})")), "oip.no_data");
+  EXPECT_EQ(reason_of(hour(R"("shape":[1],"datatype":"FP64","data":[1],"parameters":{"binary_data_size":8})")),
+            "oip.no_data");
   EXPECT_EQ(reason_of(hour(R"("datatype":"FP64","data":[1])")), "oip.incomplete_input");
   EXPECT_EQ(reason_of(R"({"parameters":{"prediction_id":["a"]},"inputs":[]})"), "oip.unknown_parameter");
-  EXPECT_EQ(reason_of(R"({"inputs":[{"name":"hour","shape":[1],"datatype":"FP64","data":[1]}],"outputs":[{"name":"score"}]})"), "oip.unknown_output");
-  EXPECT_EQ(reason_of(R"({"inputs":[{"name":"x","shape":[1,3],"datatype":"FP32","data":[1,2,3]}]})"), "oip.unknown_input");
-  EXPECT_EQ(reason_of(R"({"inputs":[{"name":"hour","shape":[1],"datatype":"FP64","data":[1]},{"name":"hour","shape":[1],"datatype":"FP64","data":[1]}]})"), "oip.input_twice");
-  EXPECT_EQ(reason_of(R"({"inputs":[{"name":"hour","shape":[1],"datatype":"FP64","data":[1]},{"name":"input","shape":[1,3],"datatype":"FP32","data":[1,2,3]}]})"), "oip.mixed_inputs");
-  std::string deep = hour(R"("shape":[1],"datatype":"FP64","data":)" + std::string(2000, '[') + "1" + std::string(2000, ']'));
+  EXPECT_EQ(
+      reason_of(
+          R"({"inputs":[{"name":"hour","shape":[1],"datatype":"FP64","data":[1]}],"outputs":[{"name":"score"}]})"),
+      "oip.unknown_output");
+  EXPECT_EQ(reason_of(R"({"inputs":[{"name":"x","shape":[1,3],"datatype":"FP32","data":[1,2,3]}]})"),
+            "oip.unknown_input");
+  EXPECT_EQ(
+      reason_of(
+          R"({"inputs":[{"name":"hour","shape":[1],"datatype":"FP64","data":[1]},{"name":"hour","shape":[1],"datatype":"FP64","data":[1]}]})"),
+      "oip.input_twice");
+  EXPECT_EQ(
+      reason_of(
+          R"({"inputs":[{"name":"hour","shape":[1],"datatype":"FP64","data":[1]},{"name":"input","shape":[1,3],"datatype":"FP32","data":[1,2,3]}]})"),
+      "oip.mixed_inputs");
+  std::string deep =
+      hour(R"("shape":[1],"datatype":"FP64","data":)" + std::string(2000, '[') + "1" + std::string(2000, ']'));
   EXPECT_NE(reason_of(deep), "accepted");
   deep = hour(R"("shape":[1],"datatype":"FP64","data":)" + std::string(20, '[') + "1" + std::string(20, ']'));
   EXPECT_EQ(reason_of(deep), "oip.too_deep");
 }
 
 TEST(RequestTest, EveryCutOfAGoodRequestIsRefused) {
-  const std::string whole = R"({"id":"é","inputs":[{"name":"carrier","shape":[2],"datatype":"BYTES","data":["UA","\u00e9"]}]})";
+  const std::string whole =
+      R"({"id":"é","inputs":[{"name":"carrier","shape":[2],"datatype":"BYTES","data":["UA","\u00e9"]}]})";
   ASSERT_TRUE(parse(whole));
   for (std::size_t length = 0; length < whole.size(); ++length) EXPECT_FALSE(parse(whole.substr(0, length))) << length;
 }

@@ -82,16 +82,36 @@ void append_data(std::string& out, const Output& output) {
         out += output.bytes[i] != std::byte{0} ? "true" : "false";
       }
       break;
-    case DataType::UINT8: append_values<std::uint8_t>(out, output.bytes); break;
-    case DataType::UINT16: append_values<std::uint16_t>(out, output.bytes); break;
-    case DataType::UINT32: append_values<std::uint32_t>(out, output.bytes); break;
-    case DataType::UINT64: append_values<std::uint64_t>(out, output.bytes); break;
-    case DataType::INT8: append_values<std::int8_t>(out, output.bytes); break;
-    case DataType::INT16: append_values<std::int16_t>(out, output.bytes); break;
-    case DataType::INT32: append_values<std::int32_t>(out, output.bytes); break;
-    case DataType::INT64: append_values<std::int64_t>(out, output.bytes); break;
-    case DataType::FP32: append_values<float>(out, output.bytes); break;
-    case DataType::FP64: append_values<double>(out, output.bytes); break;
+    case DataType::UINT8:
+      append_values<std::uint8_t>(out, output.bytes);
+      break;
+    case DataType::UINT16:
+      append_values<std::uint16_t>(out, output.bytes);
+      break;
+    case DataType::UINT32:
+      append_values<std::uint32_t>(out, output.bytes);
+      break;
+    case DataType::UINT64:
+      append_values<std::uint64_t>(out, output.bytes);
+      break;
+    case DataType::INT8:
+      append_values<std::int8_t>(out, output.bytes);
+      break;
+    case DataType::INT16:
+      append_values<std::int16_t>(out, output.bytes);
+      break;
+    case DataType::INT32:
+      append_values<std::int32_t>(out, output.bytes);
+      break;
+    case DataType::INT64:
+      append_values<std::int64_t>(out, output.bytes);
+      break;
+    case DataType::FP32:
+      append_values<float>(out, output.bytes);
+      break;
+    case DataType::FP64:
+      append_values<double>(out, output.bytes);
+      break;
     case DataType::BYTES:
       for (std::size_t i = 0; i < output.strings.size(); ++i) {
         if (i > 0) out += ',';
@@ -119,7 +139,8 @@ void append_output(std::string& out, std::string& tail, const Output& output, bo
   fmt::format_to(std::back_inserter(out), R"(,"datatype":"{}","shape":)", enum_name(output.data_type));
   append_list(out, output.shape);
   if (binary) {
-    fmt::format_to(std::back_inserter(out), R"(,"parameters":{{"binary_data_size":{}}}}})", append_binary(tail, output));
+    fmt::format_to(std::back_inserter(out), R"(,"parameters":{{"binary_data_size":{}}}}})",
+                   append_binary(tail, output));
     return;
   }
   out += ",\"data\":[";
@@ -128,7 +149,8 @@ void append_output(std::string& out, std::string& tail, const Output& output, bo
 }
 
 // The version that answered all rows, else the first row's; then `row_versions` tells the rest.
-void append_head(std::string& out, std::string_view deployment, const InferRequest& request, const predictions::Answer& answer) {
+void append_head(std::string& out, std::string_view deployment, const InferRequest& request,
+                 const predictions::Answer& answer) {
   const bool split = answer.version() == 0 && answer.versions.size() > 1;
   fmt::format_to(std::back_inserter(out), R"({{"model_name":"{}","model_version":"{}")", deployment,
                  answer.versions.empty() ? 0 : answer.versions.front());
@@ -151,7 +173,8 @@ void append_head(std::string& out, std::string_view deployment, const InferReque
 
 }  // namespace
 
-http::Response response_of(std::string_view deployment, const InferRequest& request, const predictions::Answer& answer) {
+http::Response response_of(std::string_view deployment, const InferRequest& request,
+                           const predictions::Answer& answer) {
   http::Response response;
   std::string& out = response.body;
   out.reserve(256 + 48 * answer.probabilities.size());

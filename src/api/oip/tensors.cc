@@ -19,8 +19,10 @@ constexpr int kNestingMax = 8;
 
 std::unexpected<Error> bad_value(const InputHead& head, std::uint64_t index, std::string_view what) {
   return fail(Code::kInvalidArgument, "oip.bad_value",
-              fmt::format("Value {} of input '{}' is not {} of datatype {}.", index, head.name, what, enum_name(head.data_type)),
-              "Send values of the datatype, or null for a missing one.", {{"input", head.name}, {"index", std::to_string(index)}});
+              fmt::format("Value {} of input '{}' is not {} of datatype {}.", index, head.name, what,
+                          enum_name(head.data_type)),
+              "Send values of the datatype, or null for a missing one.",
+              {{"input", head.name}, {"index", std::to_string(index)}});
 }
 
 std::unexpected<Error> bad_count(const InputHead& head, std::uint64_t count) {
@@ -42,13 +44,20 @@ Bounds bounds_of(DataType type) {
                   static_cast<std::uint64_t>(std::numeric_limits<T>::max())};
   };
   switch (type) {
-    case DataType::UINT8: return of(std::uint8_t{});
-    case DataType::UINT16: return of(std::uint16_t{});
-    case DataType::UINT32: return of(std::uint32_t{});
-    case DataType::INT8: return of(std::int8_t{});
-    case DataType::INT16: return of(std::int16_t{});
-    case DataType::INT32: return of(std::int32_t{});
-    default: return of(std::int64_t{});  // a column holds no more than int64; larger UINT64 values are refused
+    case DataType::UINT8:
+      return of(std::uint8_t{});
+    case DataType::UINT16:
+      return of(std::uint16_t{});
+    case DataType::UINT32:
+      return of(std::uint32_t{});
+    case DataType::INT8:
+      return of(std::int8_t{});
+    case DataType::INT16:
+      return of(std::int16_t{});
+    case DataType::INT32:
+      return of(std::int32_t{});
+    default:
+      return of(std::int64_t{});  // a column holds no more than int64; larger UINT64 values are refused
   }
 }
 
@@ -58,7 +67,8 @@ bool is_real(DataType type) { return type == DataType::FP32 || type == DataType:
 template <class Visit>
 Result<void> each_scalar(const element& data, int depth, const Visit& visit) {
   if (data.type() != element_type::ARRAY) return visit(data);
-  if (depth >= kNestingMax) return fail(Code::kInvalidArgument, "oip.too_deep", "The data is nested too deeply.", "Send a flat list.");
+  if (depth >= kNestingMax)
+    return fail(Code::kInvalidArgument, "oip.too_deep", "The data is nested too deeply.", "Send a flat list.");
   const simdjson::dom::array items = data.get_array().value_unsafe();
   for (const element item : items) {
     if (item.type() == element_type::ARRAY) {
@@ -72,10 +82,14 @@ Result<void> each_scalar(const element& data, int depth, const Visit& visit) {
 
 std::optional<double> as_real(const element& item) {
   switch (item.type()) {
-    case element_type::DOUBLE: return item.get_double().value_unsafe();
-    case element_type::INT64: return static_cast<double>(item.get_int64().value_unsafe());
-    case element_type::UINT64: return static_cast<double>(item.get_uint64().value_unsafe());
-    default: return std::nullopt;
+    case element_type::DOUBLE:
+      return item.get_double().value_unsafe();
+    case element_type::INT64:
+      return static_cast<double>(item.get_int64().value_unsafe());
+    case element_type::UINT64:
+      return static_cast<double>(item.get_uint64().value_unsafe());
+    default:
+      return std::nullopt;
   }
 }
 
@@ -137,13 +151,27 @@ void append_all(std::string_view bytes, std::vector<std::int64_t>& values) {
 
 Result<void> append_integers(const InputHead& head, std::string_view bytes, std::vector<std::int64_t>& values) {
   switch (head.data_type) {
-    case DataType::UINT8: append_all<std::uint8_t>(bytes, values); break;
-    case DataType::UINT16: append_all<std::uint16_t>(bytes, values); break;
-    case DataType::UINT32: append_all<std::uint32_t>(bytes, values); break;
-    case DataType::INT8: append_all<std::int8_t>(bytes, values); break;
-    case DataType::INT16: append_all<std::int16_t>(bytes, values); break;
-    case DataType::INT32: append_all<std::int32_t>(bytes, values); break;
-    default: append_all<std::int64_t>(bytes, values); break;
+    case DataType::UINT8:
+      append_all<std::uint8_t>(bytes, values);
+      break;
+    case DataType::UINT16:
+      append_all<std::uint16_t>(bytes, values);
+      break;
+    case DataType::UINT32:
+      append_all<std::uint32_t>(bytes, values);
+      break;
+    case DataType::INT8:
+      append_all<std::int8_t>(bytes, values);
+      break;
+    case DataType::INT16:
+      append_all<std::int16_t>(bytes, values);
+      break;
+    case DataType::INT32:
+      append_all<std::int32_t>(bytes, values);
+      break;
+    default:
+      append_all<std::int64_t>(bytes, values);
+      break;
   }
   if (head.data_type != DataType::UINT64) return {};
   for (std::size_t i = 0; i < values.size(); ++i) {
@@ -158,7 +186,8 @@ Result<void> append_texts(const InputHead& head, std::string_view bytes, std::ve
     std::uint32_t length = 0;
     if (bytes.size() >= sizeof length) std::memcpy(&length, bytes.data(), sizeof length);
     if (bytes.size() < sizeof length || bytes.size() - sizeof length < length) {
-      return fail(Code::kInvalidArgument, "oip.short_text", fmt::format("Text {} of input '{}' ends too early.", values.size(), head.name),
+      return fail(Code::kInvalidArgument, "oip.short_text",
+                  fmt::format("Text {} of input '{}' ends too early.", values.size(), head.name),
                   "Write each text as a 4-byte little-endian length and its bytes.", {{"input", head.name}});
     }
     const std::string_view text = bytes.substr(sizeof length, length);
@@ -174,8 +203,8 @@ Result<void> check_bytes(const InputHead& head, std::string_view bytes) {
   std::uint64_t wanted = 0;
   if (size == 0 || (!__builtin_mul_overflow(head.count, size, &wanted) && wanted == bytes.size())) return {};
   return fail(Code::kInvalidArgument, "oip.wrong_binary_size",
-              fmt::format("Input '{}' has {} bytes, but {} values of {} need {} each.", head.name, bytes.size(), head.count,
-                          enum_name(head.data_type), size),
+              fmt::format("Input '{}' has {} bytes, but {} values of {} need {} each.", head.name, bytes.size(),
+                          head.count, enum_name(head.data_type), size),
               "Make binary_data_size, shape and datatype agree.", {{"input", head.name}});
 }
 
@@ -251,7 +280,8 @@ Result<tables::Column> binary_column(const InputHead& head, std::string_view byt
 Result<runtimes::Tensor> json_matrix(const InputHead& head, const element& data) {
   TM_CHECK(check_matrix_type(head));
   runtimes::Tensor tensor{head.name, head.data_type, head.shape, {}, {}};
-  TM_CHECK(head.data_type == DataType::FP32 ? fill<float>(head, data, tensor.bytes) : fill<double>(head, data, tensor.bytes));
+  TM_CHECK(head.data_type == DataType::FP32 ? fill<float>(head, data, tensor.bytes)
+                                            : fill<double>(head, data, tensor.bytes));
   return tensor;
 }
 

@@ -24,8 +24,8 @@ struct InputHead {
   std::uint64_t count = 0;
 };
 
-// Each returns the input's values. kInvalidArgument: another number of values than the shape says, a value that its data type cannot hold, text that
-// is not UTF-8. In JSON null is a missing value; in binary a NaN is.
+// Each returns the input's values. kInvalidArgument: another number of values than the shape says, a value that its
+// data type cannot hold, text that is not UTF-8. In JSON null is a missing value; in binary a NaN is.
 
 // As a column: FP32/FP64 real, whole numbers integer, BOOL boolean, BYTES text.
 [[nodiscard]] Result<tables::Column> json_column(const InputHead& head, const simdjson::dom::element& data);

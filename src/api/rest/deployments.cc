@@ -93,23 +93,26 @@ void add_reads(std::vector<http::Route>& routes, Deployments& room, Predictions&
                                              [&room, &predictions](const http::Request&) -> Result<DeploymentList> {
                                                DeploymentList list;
                                                for (auto& deployment : TM_TRY(room.list())) {
-                                                 list.deployments.push_back(view_of(predictions, std::move(deployment), 0));
+                                                 list.deployments.push_back(
+                                                     view_of(predictions, std::move(deployment), 0));
                                                }
                                                return list;
                                              }));
-  routes.push_back(http::get<DeploymentView>("/api/deployments/{name}", Right::read, "Show a deployment",
-                                             [&room, &predictions](const http::Request& request) -> Result<DeploymentView> {
-                                               return view_of(predictions, TM_TRY(room.get(request.param("name"))), 0);
-                                             }));
+  routes.push_back(
+      http::get<DeploymentView>("/api/deployments/{name}", Right::read, "Show a deployment",
+                                [&room, &predictions](const http::Request& request) -> Result<DeploymentView> {
+                                  return view_of(predictions, TM_TRY(room.get(request.param("name"))), 0);
+                                }));
   routes.push_back(http::get<HistoryList>("/api/deployments/{name}/history", Right::read, "What was live when, and why",
                                           [&room](const http::Request& request) -> Result<HistoryList> {
                                             return HistoryList{TM_TRY(room.history(request.param("name")))};
                                           }));
-  routes.push_back(http::get_query<At, LiveAt>("/api/deployments/{name}/live", Right::read, "Which version was the champion at a moment",
-                                               [&room](const http::Request& request, const At& at) -> Result<LiveAt> {
-                                                 TM_CHECK(room.get(request.param("name")));
-                                                 return LiveAt{at.at_ms, TM_TRY(room.champion_at(request.param("name"), at.at_ms))};
-                                               }));
+  routes.push_back(http::get_query<At, LiveAt>(
+      "/api/deployments/{name}/live", Right::read, "Which version was the champion at a moment",
+      [&room](const http::Request& request, const At& at) -> Result<LiveAt> {
+        TM_CHECK(room.get(request.param("name")));
+        return LiveAt{at.at_ms, TM_TRY(room.champion_at(request.param("name"), at.at_ms))};
+      }));
 }
 
 void add_changes(std::vector<http::Route>& routes, Deployments& room, Predictions& predictions) {
@@ -127,12 +130,14 @@ void add_changes(std::vector<http::Route>& routes, Deployments& room, Prediction
   routes.push_back(http::post<Promotion, DeploymentView>(
       "/api/deployments/{name}/promote", Right::write, "Make the candidate the champion",
       [&](const http::Request& request, const Promotion& wanted) {
-        return changed(predictions, room.promote(request.actor, request.param("name"), wanted.version, wanted.reason, {}));
+        return changed(predictions,
+                       room.promote(request.actor, request.param("name"), wanted.version, wanted.reason, {}));
       }));
   routes.push_back(http::post<Rollback, DeploymentView>(
       "/api/deployments/{name}/rollback", Right::write, "Take the candidate out, or go back to the champion before",
       [&](const http::Request& request, const Rollback& wanted) {
-        return changed(predictions, room.roll_back(request.actor, request.param("name"), wanted.version, wanted.reason, {}));
+        return changed(predictions,
+                       room.roll_back(request.actor, request.param("name"), wanted.version, wanted.reason, {}));
       }));
   routes.push_back(http::post<Shadows, DeploymentView>(
       "/api/deployments/{name}/shadows", Right::write, "Set the versions that answer too, for comparison only",
@@ -147,7 +152,8 @@ void add_changes(std::vector<http::Route>& routes, Deployments& room, Prediction
 }
 
 void add_policies(std::vector<http::Route>& routes, Deployments& room) {
-  routes.push_back(http::get<PolicyList>("/api/deployments/{name}/policies", Right::read, "List what may change a deployment without a hand on it",
+  routes.push_back(http::get<PolicyList>("/api/deployments/{name}/policies", Right::read,
+                                         "List what may change a deployment without a hand on it",
                                          [&room](const http::Request& request) -> Result<PolicyList> {
                                            return PolicyList{TM_TRY(room.policies(request.param("name")))};
                                          }));
@@ -162,7 +168,8 @@ void add_policies(std::vector<http::Route>& routes, Deployments& room) {
         std::string("/api/deployments/{name}/policies/{policy}/") + (approve ? "approve" : "reject"), Right::approve,
         approve ? "Approve a policy of somebody else" : "Reject a policy of somebody else",
         [&room, approve](const http::Request& request, const Reason& wanted) {
-          return room.decide_policy(request.actor, request.param("name"), request.param("policy"), approve, wanted.reason);
+          return room.decide_policy(request.actor, request.param("name"), request.param("policy"), approve,
+                                    wanted.reason);
         }));
   }
 }

@@ -9,7 +9,8 @@
 
 namespace tidemill::rest {
 
-// Both must outlive the routes. A change is answered once `predictions` answers by it, so that the next request sees it.
+// Both must outlive the routes. A change is answered once `predictions` answers by it, so that the next request sees
+// it.
 [[nodiscard]] std::vector<http::Route> deployments_routes(deployments::Deployments& deployments,
                                                           predictions::Predictions& predictions);
 

@@ -34,16 +34,20 @@ BOOST_DESCRIBE_STRUCT(Nothing, (), ())
 std::vector<http::Route> predictions_routes(Predictions& room) {
   using access::Right;
   std::vector<http::Route> routes;
-  routes.push_back(http::get<StatsList>("/api/predictions", Right::read, "Count predictions and labels of every deployment",
-                                        [&room](const http::Request&) -> Result<StatsList> { return StatsList{room.all_stats()}; }));
+  routes.push_back(
+      http::get<StatsList>("/api/predictions", Right::read, "Count predictions and labels of every deployment",
+                           [&room](const http::Request&) -> Result<StatsList> { return StatsList{room.all_stats()}; }));
   routes.push_back(http::post<LabelList, Kept>(
       "/api/predictions/{deployment}/labels", Right::predict, "Keep labels that have become known",
       [&room](const http::Request& request, LabelList list) -> Result<Kept> {
-        return Kept{TM_TRY(room.label(request.actor, request.param("deployment"), std::move(list.labels), list.until_ms.value_or(0)))};
+        return Kept{TM_TRY(
+            room.label(request.actor, request.param("deployment"), std::move(list.labels), list.until_ms.value_or(0)))};
       }));
-  routes.push_back(http::get<Stats>("/api/predictions/{deployment}/stats", Right::read, "Count predictions and labels",
-                                    [&room](const http::Request& request) { return room.checked_stats(request.param("deployment")); }));
-  routes.push_back(http::post<Nothing, void>("/api/predictions/{deployment}/flush", Right::write, "Turn what was logged into Parquet segments now",
+  routes.push_back(http::get<Stats>(
+      "/api/predictions/{deployment}/stats", Right::read, "Count predictions and labels",
+      [&room](const http::Request& request) { return room.checked_stats(request.param("deployment")); }));
+  routes.push_back(http::post<Nothing, void>("/api/predictions/{deployment}/flush", Right::write,
+                                             "Turn what was logged into Parquet segments now",
                                              [&room](const http::Request& request, Nothing) -> Result<void> {
                                                TM_CHECK(room.checked_stats(request.param("deployment")));
                                                return room.flush();

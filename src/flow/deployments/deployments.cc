@@ -18,19 +18,21 @@ std::string subject_of(const Deployment& deployment) { return "deployments/" + d
 
 Result<void> check_reason(std::string_view reason) {
   if (!reason.empty() && reason.size() <= kReasonBytesMax) return {};
-  return fail(Code::kInvalidArgument, "deployments.no_reason", fmt::format("This needs a reason of 1 to {} bytes.", kReasonBytesMax),
-              "Say why; it is kept.");
+  return fail(Code::kInvalidArgument, "deployments.no_reason",
+              fmt::format("This needs a reason of 1 to {} bytes.", kReasonBytesMax), "Say why; it is kept.");
 }
 
 Result<void> check_serving(const Deployment& deployment) {
   if (deployment.state == State::serving) return {};
-  return fail(Code::kFailedPrecondition, "deployments.stopped", fmt::format("'{}' was stopped.", deployment.name), "Make another deployment.");
+  return fail(Code::kFailedPrecondition, "deployments.stopped", fmt::format("'{}' was stopped.", deployment.name),
+              "Make another deployment.");
 }
 
 Result<void> check_canary(const NewCanary& canary) {
   const auto& rule = canary.rule;
   if (canary.percent < 1 || canary.percent > 99) {
-    return fail(Code::kInvalidArgument, "deployments.bad_percent", fmt::format("{} % is no share of a canary.", canary.percent), "Give 1 to 99.");
+    return fail(Code::kInvalidArgument, "deployments.bad_percent",
+                fmt::format("{} % is no share of a canary.", canary.percent), "Give 1 to 99.");
   }
   if (rule.labels_min < 20 || rule.margin < 0 || rule.margin >= 1) {
     return fail(Code::kInvalidArgument, "deployments.bad_rule",
@@ -67,18 +69,21 @@ Result<std::unique_ptr<Deployments>> Deployments::create(Parts parts) {
 Result<void> Deployments::check_servable(sql::Tx& tx, const Deployment& deployment, std::int64_t version) {
   const auto found = TM_TRY(parts_.models.version(tx, deployment.model, version));
   if (found.state != models::State::approved) {
-    return fail(Code::kFailedPrecondition, "deployments.not_approved",
-                fmt::format("Version {} of '{}' is {}, not approved.", version, deployment.model, enum_name(found.state)),
-                "A second person must approve it first.", {{"model", deployment.model}, {"version", std::to_string(version)}});
+    return fail(
+        Code::kFailedPrecondition, "deployments.not_approved",
+        fmt::format("Version {} of '{}' is {}, not approved.", version, deployment.model, enum_name(found.state)),
+        "A second person must approve it first.", {{"model", deployment.model}, {"version", std::to_string(version)}});
   }
   if (!found.onnx.empty()) return {};
-  return fail(Code::kFailedPrecondition, "deployments.no_onnx", fmt::format("Version {} of '{}' has no ONNX file.", version, deployment.model),
+  return fail(Code::kFailedPrecondition, "deployments.no_onnx",
+              fmt::format("Version {} of '{}' has no ONNX file.", version, deployment.model),
               "Convert it in its pipeline.");
 }
 
 Result<void> Deployments::check_shadows(sql::Tx& tx, const Deployment& deployment) {
   if (deployment.shadows.size() > kShadowsMax) {
-    return fail(Code::kInvalidArgument, "deployments.many_shadows", fmt::format("{} shadows are too many.", deployment.shadows.size()),
+    return fail(Code::kInvalidArgument, "deployments.many_shadows",
+                fmt::format("{} shadows are too many.", deployment.shadows.size()),
                 fmt::format("Give up to {}.", kShadowsMax));
   }
   for (const std::int64_t number : deployment.shadows) {
@@ -147,17 +152,19 @@ Result<std::vector<Deployment>> Deployments::list() {
   return parts_.database.read([](sql::Tx& tx) { return all_deployments(tx); });
 }
 
-Result<Deployment> Deployments::begin_canary(sql::Tx& tx, const access::Actor& actor, Deployment deployment, const NewCanary& canary) {
+Result<Deployment> Deployments::begin_canary(sql::Tx& tx, const access::Actor& actor, Deployment deployment,
+                                             const NewCanary& canary) {
   TM_CHECK(check_canary(canary));
   TM_CHECK(check_serving(deployment));
   if (deployment.candidate) {
-    return fail(Code::kFailedPrecondition, "deployments.canary_runs",
-                fmt::format("'{}' has version {} as candidate already.", deployment.name, deployment.candidate->version),
-                "Promote it or roll it back first.", {{"version", std::to_string(deployment.candidate->version)}});
+    return fail(
+        Code::kFailedPrecondition, "deployments.canary_runs",
+        fmt::format("'{}' has version {} as candidate already.", deployment.name, deployment.candidate->version),
+        "Promote it or roll it back first.", {{"version", std::to_string(deployment.candidate->version)}});
   }
   if (canary.version == deployment.champion) {
-    return fail(Code::kInvalidArgument, "deployments.same_version", fmt::format("Version {} is the champion already.", canary.version),
-                "Give another version.");
+    return fail(Code::kInvalidArgument, "deployments.same_version",
+                fmt::format("Version {} is the champion already.", canary.version), "Give another version.");
   }
   TM_CHECK(check_servable(tx, deployment, canary.version));
   deployment.candidate = Candidate{canary.version, canary.percent, canary.rule, parts_.clock.now_ms(), canary.cause};
@@ -168,34 +175,40 @@ Result<Deployment> Deployments::begin_canary(sql::Tx& tx, const access::Actor& a
                            {"reason", canary.cause}});
 }
 
-Result<Deployment> Deployments::start_canary(const access::Actor& actor, std::string_view name, const NewCanary& canary) {
-  return parts_.database.write(
-      [&](sql::Tx& tx) -> Result<Deployment> { return begin_canary(tx, actor, TM_TRY(get_deployment(tx, name)), canary); });
+Result<Deployment> Deployments::start_canary(const access::Actor& actor, std::string_view name,
+                                             const NewCanary& canary) {
+  return parts_.database.write([&](sql::Tx& tx) -> Result<Deployment> {
+    return begin_canary(tx, actor, TM_TRY(get_deployment(tx, name)), canary);
+  });
 }
 
-Result<Deployment> Deployments::promote(const access::Actor& actor, std::string_view name, std::int64_t expected_version,
-                                        std::string_view reason, json::Object evidence) {
+Result<Deployment> Deployments::promote(const access::Actor& actor, std::string_view name,
+                                        std::int64_t expected_version, std::string_view reason, json::Object evidence) {
   TM_CHECK(check_reason(reason));
   return parts_.database.write([&](sql::Tx& tx) -> Result<Deployment> {
     Deployment deployment = TM_TRY(get_deployment(tx, name));
     TM_CHECK(check_serving(deployment));
     if (!deployment.candidate) {
-      return fail(Code::kFailedPrecondition, "deployments.no_candidate", fmt::format("'{}' has no candidate.", name), "Start a canary first.");
+      return fail(Code::kFailedPrecondition, "deployments.no_candidate", fmt::format("'{}' has no candidate.", name),
+                  "Start a canary first.");
     }
     const std::int64_t version = deployment.candidate->version;
     if (expected_version != 0 && expected_version != version) {
-      return fail(Code::kConflict, "deployments.other_candidate", fmt::format("The candidate of '{}' is {} by now.", name, version), "Look again.");
+      return fail(Code::kConflict, "deployments.other_candidate",
+                  fmt::format("The candidate of '{}' is {} by now.", name, version), "Look again.");
     }
     const std::int64_t before = std::exchange(deployment.champion, version);
     deployment.candidate.reset();
     TM_CHECK(parts_.models.set_alias(tx, actor, deployment.model, models::kChampion, version));
     return save(tx, actor, std::move(deployment), "promoted",
-                json::Object{{"version", version}, {"before", before}, {"reason", std::string(reason)}, {"evidence", evidence}});
+                json::Object{
+                    {"version", version}, {"before", before}, {"reason", std::string(reason)}, {"evidence", evidence}});
   });
 }
 
-Result<Deployment> Deployments::roll_back(const access::Actor& actor, std::string_view name, std::int64_t expected_version,
-                                          std::string_view reason, json::Object evidence) {
+Result<Deployment> Deployments::roll_back(const access::Actor& actor, std::string_view name,
+                                          std::int64_t expected_version, std::string_view reason,
+                                          json::Object evidence) {
   TM_CHECK(check_reason(reason));
   return parts_.database.write([&](sql::Tx& tx) -> Result<Deployment> {
     Deployment deployment = TM_TRY(get_deployment(tx, name));
@@ -213,21 +226,23 @@ Result<Deployment> Deployments::roll_back(const access::Actor& actor, std::strin
         break;
       }
       if (version == 0) {
-        return fail(Code::kFailedPrecondition, "deployments.nothing_before", fmt::format("'{}' never had another champion.", name),
+        return fail(Code::kFailedPrecondition, "deployments.nothing_before",
+                    fmt::format("'{}' never had another champion.", name),
                     "Start a canary of another version instead.");
       }
       TM_CHECK(parts_.models.set_alias(tx, actor, deployment.model, models::kChampion, deployment.champion));
     }
     if (expected_version != 0 && expected_version != version) {
-      return fail(Code::kConflict, "deployments.other_candidate", fmt::format("Version {} of '{}' is no longer what runs.", expected_version, name),
-                  "Look again.");
+      return fail(Code::kConflict, "deployments.other_candidate",
+                  fmt::format("Version {} of '{}' is no longer what runs.", expected_version, name), "Look again.");
     }
     return save(tx, actor, std::move(deployment), "rolled_back",
                 json::Object{{"version", version}, {"reason", std::string(reason)}, {"evidence", evidence}});
   });
 }
 
-Result<Deployment> Deployments::set_shadows(const access::Actor& actor, std::string_view name, const std::vector<std::int64_t>& versions) {
+Result<Deployment> Deployments::set_shadows(const access::Actor& actor, std::string_view name,
+                                            const std::vector<std::int64_t>& versions) {
   return parts_.database.write([&](sql::Tx& tx) -> Result<Deployment> {
     Deployment deployment = TM_TRY(get_deployment(tx, name));
     TM_CHECK(check_serving(deployment));
@@ -251,7 +266,8 @@ Result<Deployment> Deployments::stop(const access::Actor& actor, std::string_vie
 Result<std::vector<HistoryEntry>> Deployments::history(std::string_view name) {
   const Deployment deployment = TM_TRY(get(name));
   std::vector<HistoryEntry> entries;
-  events::Filter filter{.kind_prefix = "deployments.", .subject_prefix = subject_of(deployment), .limit = events::kReadMax};
+  events::Filter filter{
+      .kind_prefix = "deployments.", .subject_prefix = subject_of(deployment), .limit = events::kReadMax};
   while (true) {
     const auto page = TM_TRY(parts_.events.read(filter));
     for (const auto& event : page) {

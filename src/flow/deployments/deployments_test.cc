@@ -32,14 +32,19 @@ class DeploymentsTest : public models::test::ModelsFixture {
   // Registers, tests and approves the next version.
   std::int64_t approved(float weight) {
     const auto version = tested_version(flights_version({weight, 1.0F}, -5));
-    EXPECT_TRUE(write([&](sql::Tx& tx) { return models_->approve(tx, kApprover, "flight-delay", version.number, "good"); }));
+    EXPECT_TRUE(
+        write([&](sql::Tx& tx) { return models_->approve(tx, kApprover, "flight-delay", version.number, "good"); }));
     return version.number;
   }
   std::int64_t tested(float weight) { return tested_version(flights_version({weight, 1.0F}, -5)).number; }
-  std::int64_t untested(float weight) { return models_->add_version(kMaker, flights_version({weight, 1.0F}, -5)).value().number; }
+  std::int64_t untested(float weight) {
+    return models_->add_version(kMaker, flights_version({weight, 1.0F}, -5)).value().number;
+  }
 
   // Version 1, live as "flights".
-  Deployment live() { return deployments_->add(kMaker, {"flights", "flight-delay", approved(0.5F), "", {}, {}}).value(); }
+  Deployment live() {
+    return deployments_->add(kMaker, {"flights", "flight-delay", approved(0.5F), "", {}, {}}).value();
+  }
   std::int64_t champion_alias() { return models_->resolve("flight-delay", models::kChampion).value_or(0); }
   Policy approved_policy(std::string_view name) {
     EXPECT_TRUE(deployments_->add_policy(kMaker, "flights", {std::string(name), 20, {}, "monthly"}));
@@ -86,7 +91,8 @@ TEST_F(DeploymentsTest, ACanaryIsPromotedWithItsAlias) {
   EXPECT_EQ(champion_alias(), 1);
   EXPECT_EQ(before->at("flights").candidate.has_value(), false);  // a snapshot that is held does not move
   EXPECT_EQ(deployments_->snapshot()->at("flights").candidate->version, second);
-  EXPECT_EQ(deployments_->start_canary(kMaker, "flights", {second, 25, {}, ""}).error().reason, "deployments.canary_runs");
+  EXPECT_EQ(deployments_->start_canary(kMaker, "flights", {second, 25, {}, ""}).error().reason,
+            "deployments.canary_runs");
   EXPECT_EQ(deployments_->promote(kMaker, "flights", 77, "good", {}).error().code, Code::kConflict);
   EXPECT_EQ(deployments_->promote(kMaker, "flights", second, "", {}).error().reason, "deployments.no_reason");
   const auto promoted = deployments_->promote(kMaker, "flights", second, "as good", {{"auc", 0.7}});
@@ -119,13 +125,17 @@ TEST_F(DeploymentsTest, CanariesOutOfRangeAreRefused) {
   live();
   const std::int64_t second = approved(0.7F);
   for (const std::int64_t percent : {-1, 0, 100, 101}) {
-    EXPECT_EQ(deployments_->start_canary(kMaker, "flights", {second, percent, {}, ""}).error().reason, "deployments.bad_percent") << percent;
+    EXPECT_EQ(deployments_->start_canary(kMaker, "flights", {second, percent, {}, ""}).error().reason,
+              "deployments.bad_percent")
+        << percent;
   }
   for (const CanaryRule rule : {CanaryRule{19, 0.01}, CanaryRule{100, -0.1}, CanaryRule{100, 1}}) {
-    EXPECT_EQ(deployments_->start_canary(kMaker, "flights", {second, 10, rule, ""}).error().reason, "deployments.bad_rule");
+    EXPECT_EQ(deployments_->start_canary(kMaker, "flights", {second, 10, rule, ""}).error().reason,
+              "deployments.bad_rule");
   }
   EXPECT_EQ(deployments_->start_canary(kMaker, "flights", {1, 10, {}, ""}).error().reason, "deployments.same_version");
-  EXPECT_EQ(deployments_->start_canary(kMaker, "flights", {tested(0.8F), 10, {}, ""}).error().reason, "deployments.not_approved");
+  EXPECT_EQ(deployments_->start_canary(kMaker, "flights", {tested(0.8F), 10, {}, ""}).error().reason,
+            "deployments.not_approved");
   EXPECT_EQ(deployments_->snapshot()->at("flights").revision, 1);
 }
 
@@ -173,7 +183,8 @@ TEST_F(DeploymentsTest, ShadowsMayBeUnapprovedButNotRejected) {
   EXPECT_EQ(deployments_->set_shadows(kMaker, "flights", {99}).error().code, Code::kNotFound);
   ASSERT_TRUE(write([&](sql::Tx& tx) { return models_->reject(tx, kApprover, "flight-delay", shadow, "bad"); }));
   EXPECT_EQ(deployments_->set_shadows(kMaker, "flights", {shadow}).error().reason, "deployments.bad_shadow");
-  EXPECT_EQ(deployments_->set_shadows(kMaker, "flights", std::vector<std::int64_t>(9, 1)).error().reason, "deployments.many_shadows");
+  EXPECT_EQ(deployments_->set_shadows(kMaker, "flights", std::vector<std::int64_t>(9, 1)).error().reason,
+            "deployments.many_shadows");
 }
 
 TEST_F(DeploymentsTest, APolicyNeedsASecondPerson) {
@@ -181,8 +192,10 @@ TEST_F(DeploymentsTest, APolicyNeedsASecondPerson) {
   ASSERT_TRUE(deployments_->add_policy(kMaker, "flights", {"monthly", 20, {}, ""}));
   EXPECT_EQ(release(tested(0.6F), "run/1").error().reason, "policies.not_approved");
   const access::Actor both{"maria", {access::Role::modeller, access::Role::approver}};
-  EXPECT_EQ(deployments_->decide_policy(both, "flights", "monthly", true, "mine").error().code, Code::kPermissionDenied);
-  EXPECT_EQ(deployments_->decide_policy(kApprover, "flights", "monthly", true, "ok").value().state, PolicyState::approved);
+  EXPECT_EQ(deployments_->decide_policy(both, "flights", "monthly", true, "mine").error().code,
+            Code::kPermissionDenied);
+  EXPECT_EQ(deployments_->decide_policy(kApprover, "flights", "monthly", true, "ok").value().state,
+            PolicyState::approved);
   EXPECT_EQ(deployments_->policies("flights").value().at(0).decided_by, "anton");
   EXPECT_EQ(deployments_->add_policy(kMaker, "flights", {"monthly", 20, {}, ""}).error().code, Code::kAlreadyExists);
 }
@@ -292,7 +305,8 @@ TEST(AssignmentTest, WithoutACandidateTheChampionAnswers) {
 // The test binary is its own shim and its own probe, as the server is.
 int main(int argc, char** argv) {
   if (argc > 1 && argv[1] == tidemill::jobs::kShimVerb) return tidemill::jobs::run_shim();
-  if (argc > 1 && std::string_view(argv[1]) == tidemill::runtimes::kProbeVerb) return tidemill::runtimes::probe_main(argc, argv);
+  if (argc > 1 && std::string_view(argv[1]) == tidemill::runtimes::kProbeVerb)
+    return tidemill::runtimes::probe_main(argc, argv);
   ::testing::InitGoogleTest(&argc, argv);
   return RUN_ALL_TESTS();
 }

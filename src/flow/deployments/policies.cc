@@ -10,17 +10,20 @@ namespace {
 
 constexpr std::string_view kApprovalKind = "policies.approve";
 
-std::string subject_of(const Policy& policy) { return fmt::format("deployments/{}/policies/{}", policy.deployment, policy.name); }
+std::string subject_of(const Policy& policy) {
+  return fmt::format("deployments/{}/policies/{}", policy.deployment, policy.name);
+}
 
 json::Object to_object(const Release& release) { return json::to_json(release).as_object(); }
 
 }  // namespace
 
-Result<Policy> Deployments::add_policy(const access::Actor& actor, std::string_view deployment, const NewPolicy& wanted) {
+Result<Policy> Deployments::add_policy(const access::Actor& actor, std::string_view deployment,
+                                       const NewPolicy& wanted) {
   TM_CHECK(check_name("policy", wanted.name));
   if (wanted.canary_percent < 1 || wanted.canary_percent > 99) {
-    return fail(Code::kInvalidArgument, "deployments.bad_percent", fmt::format("{} % is no share of a canary.", wanted.canary_percent),
-                "Give 1 to 99.");
+    return fail(Code::kInvalidArgument, "deployments.bad_percent",
+                fmt::format("{} % is no share of a canary.", wanted.canary_percent), "Give 1 to 99.");
   }
   return parts_.database.write([&](sql::Tx& tx) -> Result<Policy> {
     TM_CHECK(get_deployment(tx, deployment));
@@ -35,13 +38,14 @@ Result<Policy> Deployments::add_policy(const access::Actor& actor, std::string_v
     json::Object evidence{{"made_by", actor.name}, {"policy", json::to_json(policy)}};
     const auto approval = TM_TRY(parts_.access.ask(tx, actor, subject_of(policy), kApprovalKind, evidence));
     TM_CHECK(insert_policy(tx, {policy, approval.id}));
-    TM_CHECK(parts_.events.append(tx, {"policies.added", subject_of(policy), actor.name, json::to_json(policy).as_object()}));
+    TM_CHECK(parts_.events.append(
+        tx, {"policies.added", subject_of(policy), actor.name, json::to_json(policy).as_object()}));
     return policy;
   });
 }
 
-Result<Policy> Deployments::decide_policy(const access::Actor& actor, std::string_view deployment, std::string_view name, bool approve,
-                                          std::string_view reason) {
+Result<Policy> Deployments::decide_policy(const access::Actor& actor, std::string_view deployment,
+                                          std::string_view name, bool approve, std::string_view reason) {
   return parts_.database.write([&](sql::Tx& tx) -> Result<Policy> {
     auto stored = TM_TRY(get_policy(tx, deployment, name));
     TM_CHECK(parts_.access.decide(tx, actor, stored.approval, approve, reason));
@@ -67,9 +71,10 @@ Result<Release> Deployments::release(const access::Actor& actor, std::string_vie
     const Deployment deployment = TM_TRY(get_deployment(tx, name));
     const Policy policy = TM_TRY(get_policy(tx, name, policy_name)).policy;
     if (policy.state != PolicyState::approved) {
-      return fail(Code::kFailedPrecondition, "policies.not_approved",
-                  fmt::format("The policy '{}' of '{}' is {}, not approved.", policy_name, name, enum_name(policy.state)),
-                  "A second person must approve it first.");
+      return fail(
+          Code::kFailedPrecondition, "policies.not_approved",
+          fmt::format("The policy '{}' of '{}' is {}, not approved.", policy_name, name, enum_name(policy.state)),
+          "A second person must approve it first.");
     }
     Release release{deployment.name, deployment.model, version, policy.name, "canary_started"};
     const auto found = TM_TRY(parts_.models.version(tx, deployment.model, version));

@@ -26,7 +26,8 @@ struct StoredPolicy {
 
 [[nodiscard]] Result<void> insert_policy(sql::Tx& tx, const StoredPolicy& policy);
 [[nodiscard]] Result<void> update_policy(sql::Tx& tx, const Policy& policy);
-[[nodiscard]] Result<StoredPolicy> get_policy(sql::Tx& tx, std::string_view deployment, std::string_view name);  // kNotFound
+[[nodiscard]] Result<StoredPolicy> get_policy(sql::Tx& tx, std::string_view deployment,
+                                              std::string_view name);  // kNotFound
 [[nodiscard]] Result<std::vector<Policy>> all_policies(sql::Tx& tx, std::string_view deployment);
 
 [[nodiscard]] Result<std::optional<json::Object>> find_release(sql::Tx& tx, std::string_view once_key);

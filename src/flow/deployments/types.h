@@ -19,8 +19,9 @@ BOOST_DESCRIBE_ENUM(State, serving, stopped)
 enum class Role { champion, candidate, shadow };
 BOOST_DESCRIBE_ENUM(Role, champion, candidate, shadow)
 
-// When a canary ends. It is judged once `labels_min` of the candidate's own predictions have labels: both versions score those very rows, and the candidate is promoted when its AUC
-// is no more than `margin` below the champion's, else rolled back.
+// When a canary ends. It is judged once `labels_min` of the candidate's own predictions have labels: both versions
+// score those very rows, and the candidate is promoted when its AUC is no more than `margin` below the champion's, else
+// rolled back.
 struct CanaryRule {
   using json_defaults = void;
   std::int64_t labels_min = 1000;
@@ -69,7 +70,8 @@ struct Deployment {
   std::int64_t changed_ms = 0;
 };
 BOOST_DESCRIBE_STRUCT(Deployment, (),
-                      (name, model, champion, candidate, shadows, feature_view, log, state, revision, made_by, made_ms, changed_ms))
+                      (name, model, champion, candidate, shadows, feature_view, log, state, revision, made_by, made_ms,
+                       changed_ms))
 
 struct NewCanary {
   using json_defaults = void;
@@ -106,13 +108,14 @@ struct Policy {
   std::string reason;
 };
 BOOST_DESCRIBE_STRUCT(Policy, (),
-                      (deployment, name, canary_percent, rule, description, state, made_by, made_ms, decided_by, reason))
+                      (deployment, name, canary_percent, rule, description, state, made_by, made_ms, decided_by,
+                       reason))
 
 // One step in the life of a deployment, read from the event log.
 struct HistoryEntry {
   std::int64_t seq = 0;
   std::int64_t at_ms = 0;
-  std::string kind;  // released, canary_started, promoted, rolled_back, shadows_set, stopped
+  std::string kind;           // released, canary_started, promoted, rolled_back, shadows_set, stopped
   std::int64_t version = 0;   // that it is about
   std::int64_t champion = 0;  // after it
   std::string actor;

@@ -6,8 +6,8 @@
 #include <xxhash.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 
 #include "base/log.h"
@@ -45,7 +45,8 @@ std::optional<std::string_view> record_at(std::string_view bytes, std::uint64_t 
   return payload;
 }
 
-// Returns whether a sound record begins anywhere behind the first byte: then what stands at the front is damage, no torn tail.
+// Returns whether a sound record begins anywhere behind the first byte: then what stands at the front is damage, no
+// torn tail.
 bool has_later_record(std::string_view bytes, std::uint64_t number) {
   for (std::size_t i = 1; i + kHeadBytes < bytes.size(); ++i) {
     const auto payload = record_at(bytes.substr(i), number);
@@ -57,7 +58,8 @@ bool has_later_record(std::string_view bytes, std::uint64_t number) {
 std::optional<std::uint64_t> number_of(const std::filesystem::path& path) {
   const std::string name = path.filename().string();
   if (!name.starts_with(kPrefix) || !name.ends_with(kSuffix)) return std::nullopt;
-  const std::string_view digits = std::string_view(name).substr(kPrefix.size(), name.size() - kPrefix.size() - kSuffix.size());
+  const std::string_view digits =
+      std::string_view(name).substr(kPrefix.size(), name.size() - kPrefix.size() - kSuffix.size());
   std::uint64_t number = 0;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
   if (error != std::errc{} || end != digits.data() + digits.size()) return std::nullopt;
@@ -75,8 +77,8 @@ Result<void> write_all(int descriptor, std::string_view bytes, const std::filesy
 
 }  // namespace
 
-Result<std::unique_ptr<Journal>> Journal::open(std::filesystem::path folder, std::uint64_t skip_through, Apply apply, Filled filled,
-                                               JournalOptions options) {
+Result<std::unique_ptr<Journal>> Journal::open(std::filesystem::path folder, std::uint64_t skip_through, Apply apply,
+                                               Filled filled, JournalOptions options) {
   TM_CHECK(make_folder(folder));
   std::unique_ptr<Journal> journal(new Journal(std::move(folder), std::move(apply), std::move(filled), options));
   std::vector<std::uint64_t> numbers;
@@ -101,7 +103,9 @@ Journal::~Journal() {
   if (thread_.joinable()) thread_.join();
 }
 
-std::filesystem::path Journal::file_path(std::uint64_t number) const { return folder_ / fmt::format("{}{:012}{}", kPrefix, number, kSuffix); }
+std::filesystem::path Journal::file_path(std::uint64_t number) const {
+  return folder_ / fmt::format("{}{:012}{}", kPrefix, number, kSuffix);
+}
 
 bool Journal::healthy() const {
   const std::lock_guard lock(mutex_);
@@ -119,8 +123,8 @@ Result<void> Journal::replay(std::uint64_t number) {
   if (rest.empty()) return {};
   const std::size_t good = bytes.size() - rest.size();
   if (has_later_record(rest, number)) {
-    return fail(Code::kInternal, "predictions.journal_damaged", fmt::format("'{}' is damaged at byte {}.", path.string(), good),
-                "Restore it from a backup.");
+    return fail(Code::kInternal, "predictions.journal_damaged",
+                fmt::format("'{}' is damaged at byte {}.", path.string(), good), "Restore it from a backup.");
   }
   log::warn("predictions", "cut a torn tail off", {{"file", path.string()}, {"bytes", std::to_string(rest.size())}});
   if (::truncate(path.c_str(), static_cast<off_t>(good)) != 0) return fail(errno_error("truncate", path, errno));
@@ -145,11 +149,20 @@ void Journal::append(std::string payload, bool durable, std::function<void(Resul
   {
     const std::lock_guard lock(mutex_);
     if (!healthy_ || closing_) {
-      refusal = Error{Code::kUnavailable, "predictions.log_stopped", "The prediction log accepts nothing more.", "Check the disk, then restart the server.", {}};
+      refusal = Error{Code::kUnavailable,
+                      "predictions.log_stopped",
+                      "The prediction log accepts nothing more.",
+                      "Check the disk, then restart the server.",
+                      {}};
     } else if (payload.size() > kRecordBytesMax) {
-      refusal = Error{Code::kTooLarge, "predictions.record_too_large", "The request is too large for the prediction log.", "Send fewer rows at once.", {}};
+      refusal = Error{Code::kTooLarge,
+                      "predictions.record_too_large",
+                      "The request is too large for the prediction log.",
+                      "Send fewer rows at once.",
+                      {}};
     } else if (pending_bytes_ + payload.size() > options_.pending_bytes_max && !pending_.empty()) {
-      refusal = Error{Code::kExhausted, "predictions.log_full", "The prediction log cannot follow.", "Try again in a second.", {}};
+      refusal = Error{
+          Code::kExhausted, "predictions.log_full", "The prediction log cannot follow.", "Try again in a second.", {}};
     } else {
       pending_bytes_ += payload.size();
       pending_.push_back({std::move(payload), durable, std::move(done)});
@@ -206,7 +219,9 @@ void Journal::loop() {
 
 Result<void> Journal::write_group(const std::vector<Pending>& group) {
   if (group.empty()) return {};
-  if (!healthy()) return fail(Code::kUnavailable, "predictions.log_stopped", "The prediction log accepts nothing more.", "Restart the server.");
+  if (!healthy())
+    return fail(Code::kUnavailable, "predictions.log_stopped", "The prediction log accepts nothing more.",
+                "Restart the server.");
   std::string bytes;
   bool durable = false;
   for (const auto& record : group) {

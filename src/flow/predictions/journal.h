@@ -3,8 +3,8 @@
 // On disk: files `journal-<number>.log` in one folder. Each is a sequence of records
 //     u32 length | u64 check | payload of `length` bytes            (little-endian)
 // where check = XXH3-64 of the payload, seeded with the file's number, so that a record copied from elsewhere does not
-// pass. A torn tail (a length that runs past the end, or a check that fails in the last record written) is cut off when the file is opened: it was
-// never acknowledged. A bad record with good ones behind it is damage, and opening fails.
+// pass. A torn tail (a length that runs past the end, or a check that fails in the last record written) is cut off when
+// the file is opened: it was never acknowledged. A bad record with good ones behind it is damage, and opening fails.
 #pragma once
 
 #include <condition_variable>
@@ -34,20 +34,21 @@ struct JournalOptions {
 // Owns its thread, which writes and syncs whole groups of records: while one sync runs the next records gather.
 class Journal {
  public:
-  // `apply(file number, payload)` is called for every durable record in the order of the file: on the calling thread for what is there already,
-  // on the journal's thread afterwards, before the record's own `done`. `filled(file number)` is called on the journal's thread when a file
-  // gets no further records.
+  // `apply(file number, payload)` is called for every durable record in the order of the file: on the calling thread
+  // for what is there already, on the journal's thread afterwards, before the record's own `done`. `filled(file
+  // number)` is called on the journal's thread when a file gets no further records.
   using Apply = std::function<void(std::uint64_t, std::string_view)>;
   using Filled = std::function<void(std::uint64_t)>;
 
-  // Opens the folder's files with a number above `skip_through` and begins a new one. kInternal "predictions.journal_damaged" for a bad record that is no torn tail.
-  [[nodiscard]] static Result<std::unique_ptr<Journal>> open(std::filesystem::path folder, std::uint64_t skip_through, Apply apply,
-                                                             Filled filled, JournalOptions options = {});
+  // Opens the folder's files with a number above `skip_through` and begins a new one. kInternal
+  // "predictions.journal_damaged" for a bad record that is no torn tail.
+  [[nodiscard]] static Result<std::unique_ptr<Journal>> open(std::filesystem::path folder, std::uint64_t skip_through,
+                                                             Apply apply, Filled filled, JournalOptions options = {});
   // Writes what is pending, then ends.
   ~Journal();
 
-  // Takes a record; `done` is called once on the journal's thread (or at once with an error) when it is on disk, or, if not
-  // `durable`, when it has been handed to the operating system. Any thread.
+  // Takes a record; `done` is called once on the journal's thread (or at once with an error) when it is on disk, or, if
+  // not `durable`, when it has been handed to the operating system. Any thread.
   void append(std::string payload, bool durable, std::function<void(Result<void>)> done);
   // Ends the current file, so that `filled` is called for it, and waits for that. Any thread but the journal's.
   void rotate();
@@ -77,9 +78,9 @@ class Journal {
   const Filled filled_;
   const JournalOptions options_;
 
-  FileDescriptor file_;            // of the journal's thread
-  std::uint64_t number_ = 0;       // of the journal's thread
-  std::uint64_t file_bytes_ = 0;   // of the journal's thread
+  FileDescriptor file_;           // of the journal's thread
+  std::uint64_t number_ = 0;      // of the journal's thread
+  std::uint64_t file_bytes_ = 0;  // of the journal's thread
 
   mutable std::mutex mutex_;
   std::condition_variable ready_;

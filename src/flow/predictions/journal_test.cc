@@ -18,12 +18,15 @@ namespace {
 
 class JournalTest : public testing::Test {
  protected:
-  std::unique_ptr<Journal> open(std::uint64_t skip_through = 0, JournalOptions options = {}) { return try_open(skip_through, options).value(); }
+  std::unique_ptr<Journal> open(std::uint64_t skip_through = 0, JournalOptions options = {}) {
+    return try_open(skip_through, options).value();
+  }
   Result<std::unique_ptr<Journal>> try_open(std::uint64_t skip_through = 0, JournalOptions options = {}) {
     applied_.clear();
     filled_.clear();
     return Journal::open(
-        folder_.path(), skip_through, [this](std::uint64_t, std::string_view payload) { applied_.emplace_back(payload); },
+        folder_.path(), skip_through,
+        [this](std::uint64_t, std::string_view payload) { applied_.emplace_back(payload); },
         [this](std::uint64_t number) { filled_.push_back(number); }, options);
   }
   static Result<void> append(Journal& journal, std::string payload, bool durable = true) {
@@ -33,7 +36,8 @@ class JournalTest : public testing::Test {
   }
   std::string bytes_of(const std::filesystem::path& path) { return read_file(path, 1u << 30).value(); }
   void write(const std::filesystem::path& path, std::string_view bytes) {
-    std::ofstream(path, std::ios::binary | std::ios::trunc).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    std::ofstream(path, std::ios::binary | std::ios::trunc)
+        .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
   }
 
   TemporaryFolder folder_ = TemporaryFolder::create().value();
@@ -129,7 +133,8 @@ TEST_F(JournalTest, ManyThreadsLoseNothing) {
   std::atomic<int> good = 0;
   for (int t = 0; t < 8; ++t) {
     threads.emplace_back([&, t] {
-      for (int i = 0; i < 100; ++i) good += append(*journal, std::to_string(t) + ":" + std::to_string(i)).has_value() ? 1 : 0;
+      for (int i = 0; i < 100; ++i)
+        good += append(*journal, std::to_string(t) + ":" + std::to_string(i)).has_value() ? 1 : 0;
     });
   }
   for (auto& thread : threads) thread.join();

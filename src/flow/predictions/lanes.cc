@@ -17,7 +17,8 @@ std::size_t rows_of(const std::vector<Work>& works) {
 
 }  // namespace
 
-Lanes::Lanes(LaneOptions options, const Clock& clock, Run run) : options_(options), clock_(clock), run_(std::move(run)) {
+Lanes::Lanes(LaneOptions options, const Clock& clock, Run run)
+    : options_(options), clock_(clock), run_(std::move(run)) {
   for (std::int64_t i = 0; i < options_.workers; ++i) threads_.emplace_back([this] { loop(); });
 }
 
@@ -40,8 +41,9 @@ void Lanes::refuse(Work& work, bool stopping) const {
   if (stopping) {
     work.done(fail(Code::kUnavailable, "predictions.stopping", "The server is shutting down.", "Ask again later."));
   } else {
-    work.done(fail(Code::kExhausted, "predictions.queue_full", fmt::format("Too many rows wait for '{}'.", work.ask.deployment),
-                   "Ask again in a second.", {{"deployment", work.ask.deployment}}));
+    work.done(fail(Code::kExhausted, "predictions.queue_full",
+                   fmt::format("Too many rows wait for '{}'.", work.ask.deployment), "Ask again in a second.",
+                   {{"deployment", work.ask.deployment}}));
   }
 }
 
@@ -57,7 +59,8 @@ void Lanes::make_runnable(Lane& lane, const std::string& name) {
 }
 
 void Lanes::learn(Lane& lane, std::size_t rows, std::chrono::steady_clock::duration took) {
-  const double row_us = std::chrono::duration<double, std::micro>(took).count() / static_cast<double>(std::max<std::size_t>(rows, 1));
+  const double row_us =
+      std::chrono::duration<double, std::micro>(took).count() / static_cast<double>(std::max<std::size_t>(rows, 1));
   lane.row_us = lane.row_us < 0 ? row_us : lane.row_us + kLearningRate * (row_us - lane.row_us);
 }
 
@@ -65,7 +68,8 @@ void Lanes::submit(Work work) {
   std::unique_lock lock(mutex_);
   const auto found = lanes_.find(work.ask.deployment);
   Lane& lane = found != lanes_.end() ? found->second : lanes_[work.ask.deployment];
-  const bool full = !lane.waiting.empty() && lane.waiting_rows + work.rows > static_cast<std::size_t>(options_.waiting_rows_max);
+  const bool full =
+      !lane.waiting.empty() && lane.waiting_rows + work.rows > static_cast<std::size_t>(options_.waiting_rows_max);
   if (closing_ || full) {
     const bool stopping = closing_;
     lock.unlock();
@@ -135,7 +139,8 @@ void Lanes::loop() {
     make_runnable(lane, name);  // what did not fit into this run may begin on another worker
     lock.unlock();
     for (auto& work : expired) {
-      work.done(fail(Code::kUnavailable, "predictions.deadline", "The time for this request was over before its turn came.",
+      work.done(fail(Code::kUnavailable, "predictions.deadline",
+                     "The time for this request was over before its turn came.",
                      "Allow more time, or ask for fewer rows."));
     }
     const std::size_t rows = rows_of(works);

@@ -30,15 +30,16 @@ struct Work {
 };
 
 struct LaneOptions {
-  std::int64_t workers = 2;                // runs at the same time, of all lanes; and of one lane, those of callers included
+  std::int64_t workers = 2;  // runs at the same time, of all lanes; and of one lane, those of callers included
   std::int64_t batch_rows_max = 1024;      // gathered into one run; a larger request runs alone
   std::int64_t waiting_rows_max = 65'536;  // per deployment; past it a request is refused at once
   std::int64_t inline_us_max = 300;        // a run expected to be shorter happens on the caller's own thread; 0: never
 };
 
-// A lane per deployment. An idle lane runs a request at once: nobody waits for company, but whoever comes while it is busy shares the next run. What a
-// lane's runs cost is measured: cheap ones happen on the thread that brought the request, which spares two changes of thread and is what single
-// rows of tree models are; dear ones happen on workers, so that no I/O thread is held up.
+// A lane per deployment. An idle lane runs a request at once: nobody waits for company, but whoever comes while it is
+// busy shares the next run. What a lane's runs cost is measured: cheap ones happen on the thread that brought the
+// request, which spares two changes of thread and is what single rows of tree models are; dear ones happen on workers,
+// so that no I/O thread is held up.
 class Lanes {
  public:
   // `run` is called with the works gathered for one deployment, and must call each `done` once, then or later.
@@ -55,9 +56,9 @@ class Lanes {
   struct Lane {
     std::deque<Work> waiting;
     std::size_t waiting_rows = 0;
-    std::int64_t running = 0;   // runs at this moment
-    bool queued = false;        // stands in runnable_
-    double row_us = -1;         // moving average of what a row costs; below 0: not known yet
+    std::int64_t running = 0;  // runs at this moment
+    bool queued = false;       // stands in runnable_
+    double row_us = -1;        // moving average of what a row costs; below 0: not known yet
   };
 
   void loop();

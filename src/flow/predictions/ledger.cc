@@ -60,7 +60,8 @@ void Ledger::add(std::uint64_t file, Batch batch) {
   files_[file].batches.push_back(std::make_shared<const Batch>(std::move(batch)));
 }
 
-void Ledger::add_sealed(const std::string& deployment, std::string_view id, std::int64_t version, Role role, std::int64_t at_ms) {
+void Ledger::add_sealed(const std::string& deployment, std::string_view id, std::int64_t version, Role role,
+                        std::int64_t at_ms) {
   const std::lock_guard lock(mutex_);
   enter(books_[deployment], id, version, role, at_ms);
 }

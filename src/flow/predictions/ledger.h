@@ -29,11 +29,12 @@ struct IdKey {
 // All functions may be called from any thread.
 class Ledger {
  public:
-  // Takes a durable batch. A row whose id was answered before, or shadowed before by the same version, is dropped: a request that is sent
-  // again after a lost answer counts once.
+  // Takes a durable batch. A row whose id was answered before, or shadowed before by the same version, is dropped: a
+  // request that is sent again after a lost answer counts once.
   void add(std::uint64_t file, Batch batch);
   // Takes rows that were sealed into a segment in an earlier life: like add, but they are not kept in memory.
-  void add_sealed(const std::string& deployment, std::string_view id, std::int64_t version, Role role, std::int64_t at_ms);
+  void add_sealed(const std::string& deployment, std::string_view id, std::int64_t version, Role role,
+                  std::int64_t at_ms);
   void add(const LabelBatch& labels);
 
   // Returns whether an id has been served.
@@ -42,7 +43,8 @@ class Ledger {
   // Returns at_ms of a served id.
   [[nodiscard]] std::optional<std::int64_t> at_ms(const std::string& deployment, std::string_view id) const;
   // Returns the labels of many ids in one go; -1 where none is known.
-  [[nodiscard]] std::vector<std::int8_t> labels(const std::string& deployment, const std::vector<std::string>& ids) const;
+  [[nodiscard]] std::vector<std::int8_t> labels(const std::string& deployment,
+                                                const std::vector<std::string>& ids) const;
   [[nodiscard]] Stats stats(const std::string& deployment) const;
   [[nodiscard]] std::vector<std::string> deployments() const;
 
@@ -81,8 +83,8 @@ class Ledger {
   static bool enter(Book& book, std::string_view id, std::int64_t version, Role role, std::int64_t at_ms);
 
   mutable std::mutex mutex_;
-  std::map<std::string, Book, std::less<>> books_;   // by deployment; guarded by mutex_
-  std::map<std::uint64_t, FileContent> files_;       // journal files not sealed yet; guarded by mutex_
+  std::map<std::string, Book, std::less<>> books_;  // by deployment; guarded by mutex_
+  std::map<std::uint64_t, FileContent> files_;      // journal files not sealed yet; guarded by mutex_
 };
 
 }  // namespace tidemill::predictions

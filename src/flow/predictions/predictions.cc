@@ -19,16 +19,25 @@ constexpr std::int64_t kSealAgainMs = 5'000;
 
 std::size_t rows_of(const Ask& ask) {
   if (!ask.tensor) return ask.rows.rows;
-  return ask.tensor->shape.empty() || ask.tensor->shape.front() < 0 ? 0 : static_cast<std::size_t>(ask.tensor->shape.front());
+  return ask.tensor->shape.empty() || ask.tensor->shape.front() < 0
+             ? 0
+             : static_cast<std::size_t>(ask.tensor->shape.front());
 }
 
 Error unknown_deployment(std::string_view name) {
-  return {Code::kNotFound, "deployments.unknown", fmt::format("There is no deployment '{}'.", name.substr(0, 128)),
-          "List them with 'tidemill deployments list'.", {{"deployment", std::string(name.substr(0, 128))}}};
+  return {Code::kNotFound,
+          "deployments.unknown",
+          fmt::format("There is no deployment '{}'.", name.substr(0, 128)),
+          "List them with 'tidemill deployments list'.",
+          {{"deployment", std::string(name.substr(0, 128))}}};
 }
 
 // Appends `more` to `frame`, column by column; a column that one of the two lacks is missing there.
 void append_frame(tables::Frame& frame, const tables::Frame& more, const std::vector<std::size_t>& rows) {
+  if (frame.columns.empty() && rows.size() == more.rows) {
+    frame = more;
+    return;
+  }
   for (const auto& column : more.columns) {
     if (frame.find(column.name) != nullptr) continue;
     frame.columns.push_back(tables::Column::make(column.name, column.type));
@@ -53,6 +62,16 @@ void append_frame(tables::Frame& frame, const tables::Frame& more, const std::ve
   frame.rows += rows.size();
 }
 
+// Returns whether a row of the batch may be wanted; spares turning the others into columns.
+bool may_match(const Batch& batch, const Filter& filter) {
+  if (batch.logged_ms < filter.logged_from_ms || (filter.version && batch.version != *filter.version) ||
+      (filter.role && batch.role != *filter.role)) {
+    return false;
+  }
+  return std::ranges::any_of(batch.at_ms,
+                             [&](std::int64_t at_ms) { return at_ms >= filter.from_ms && at_ms < filter.to_ms; });
+}
+
 std::vector<std::size_t> matching_rows(const tables::Frame& frame, const Filter& filter) {
   std::vector<std::size_t> rows;
   if (frame.rows == 0) return rows;
@@ -61,8 +80,9 @@ std::vector<std::size_t> matching_rows(const tables::Frame& frame, const Filter&
   const auto& versions = frame.find("version")->integers();
   const auto& roles = frame.find("role")->texts();
   for (std::size_t i = 0; i < frame.rows; ++i) {
-    const bool wanted = at_ms[i] >= filter.from_ms && at_ms[i] < filter.to_ms && logged_ms[i] >= filter.logged_from_ms &&
-                        (!filter.version || versions[i] == *filter.version) && (!filter.role || roles[i] == enum_name(*filter.role));
+    const bool wanted = at_ms[i] >= filter.from_ms && at_ms[i] < filter.to_ms &&
+                        logged_ms[i] >= filter.logged_from_ms && (!filter.version || versions[i] == *filter.version) &&
+                        (!filter.role || roles[i] == enum_name(*filter.role));
     if (wanted) rows.push_back(i);
   }
   return rows;
@@ -88,11 +108,15 @@ void add_labels(tables::Frame& frame, const std::vector<std::int8_t>& labels) {
 json::Value cell(const tables::Column& column, std::size_t row) {
   if (column.is_missing(row)) return nullptr;
   switch (column.type) {
-    case tables::Type::boolean: return column.booleans()[row] != 0;
+    case tables::Type::boolean:
+      return column.booleans()[row] != 0;
     case tables::Type::integer:
-    case tables::Type::time: return column.integers()[row];
-    case tables::Type::real: return json::to_json(column.reals()[row]);
-    case tables::Type::text: return json::Value(boost::json::string(column.texts()[row]));
+    case tables::Type::time:
+      return column.integers()[row];
+    case tables::Type::real:
+      return json::to_json(column.reals()[row]);
+    case tables::Type::text:
+      return json::Value(boost::json::string(column.texts()[row]));
   }
   return nullptr;
 }
@@ -107,10 +131,12 @@ std::int64_t Answer::version() const {
 Result<std::unique_ptr<Predictions>> Predictions::create(Parts parts, Options options) {
   std::unique_ptr<Predictions> room(new Predictions(std::move(parts), options));
   auto* raw = room.get();
-  const auto columns_of = [raw](const std::string& model, std::int64_t version) -> Result<std::vector<models::ColumnSpec>> {
+  const auto columns_of = [raw](const std::string& model,
+                                std::int64_t version) -> Result<std::vector<models::ColumnSpec>> {
     return TM_TRY(raw->parts_.models.detail(model, version)).columns;
   };
-  room->segments_ = TM_TRY(Segments::create(room->parts_.database, room->parts_.tables, room->parts_.folder / "segments", columns_of));
+  room->segments_ = TM_TRY(
+      Segments::create(room->parts_.database, room->parts_.tables, room->parts_.folder / "segments", columns_of));
   TM_CHECK(room->segments_->load(room->ledger_));
   JournalOptions journal;
   journal.file_bytes_max = static_cast<std::uint64_t>(options.journal_bytes_max);
@@ -125,14 +151,15 @@ Result<std::unique_ptr<Predictions>> Predictions::create(Parts parts, Options op
         raw->changed_.notify_all();
       },
       journal));
-  room->lanes_ = std::make_unique<Lanes>(LaneOptions{options.workers, options.batch_rows_max, options.waiting_rows_max, options.inline_us_max}, room->parts_.clock,
-                                         [raw](const std::string& name, std::vector<Work> works) { raw->run(name, std::move(works)); });
-  room->parts_.deployments.on_change([raw] {
-    {
-      const std::lock_guard lock(raw->mutex_);
-      raw->reload_ = true;
-    }
-    raw->changed_.notify_all();
+  room->lanes_ = std::make_unique<Lanes>(
+      LaneOptions{options.workers, options.batch_rows_max, options.waiting_rows_max, options.inline_us_max},
+      room->parts_.clock,
+      [raw](const std::string& name, std::vector<Work> works) { raw->run(name, std::move(works)); });
+  room->alarm_ = std::make_shared<Alarm>();
+  room->alarm_->room = raw;
+  room->parts_.deployments.on_change([alarm = room->alarm_] {
+    const std::lock_guard lock(alarm->mutex);
+    if (alarm->room != nullptr) alarm->room->reload();
   });
   room->load_all();
   room->sealer_ = std::thread([raw] { raw->seal_loop(); });
@@ -141,15 +168,27 @@ Result<std::unique_ptr<Predictions>> Predictions::create(Parts parts, Options op
 }
 
 Predictions::~Predictions() {
+  if (alarm_) {
+    const std::lock_guard lock(alarm_->mutex);
+    alarm_->room = nullptr;
+  }
   lanes_.reset();
-  journal_.reset();
   {
     const std::lock_guard lock(mutex_);
     closing_ = true;
   }
   changed_.notify_all();
-  if (sealer_.joinable()) sealer_.join();
+  if (sealer_.joinable()) sealer_.join();  // it asks the journal for paths
   if (loader_.joinable()) loader_.join();
+  journal_.reset();
+}
+
+void Predictions::reload() {
+  {
+    const std::lock_guard lock(mutex_);
+    reload_ = true;
+  }
+  changed_.notify_all();
 }
 
 // --- answering ---
@@ -160,28 +199,32 @@ Result<void> Predictions::check_ask(const Ask& ask, std::size_t rows) const {
                 fmt::format("A request has 1 to {} rows, not {}.", options_.request_rows_max, rows), "Split it.");
   }
   if (!ask.ids.empty() && ask.ids.size() != rows) {
-    return fail(Code::kInvalidArgument, "predictions.wrong_id_count", fmt::format("There are {} prediction ids for {} rows.", ask.ids.size(), rows),
+    return fail(Code::kInvalidArgument, "predictions.wrong_id_count",
+                fmt::format("There are {} prediction ids for {} rows.", ask.ids.size(), rows),
                 "Give one for each row, or none.");
   }
   if (ask.at_ms.size() > 1 && ask.at_ms.size() != rows) {
-    return fail(Code::kInvalidArgument, "predictions.wrong_time_count", fmt::format("There are {} times for {} rows.", ask.at_ms.size(), rows),
+    return fail(Code::kInvalidArgument, "predictions.wrong_time_count",
+                fmt::format("There are {} times for {} rows.", ask.at_ms.size(), rows),
                 "Give one for all, one for each, or none.");
   }
   const std::int64_t newest_ms = parts_.clock.now_ms() + options_.future_ms_max;
   for (const std::int64_t at_ms : ask.at_ms) {
-    if (at_ms > 0 && at_ms <= newest_ms) continue;  // one wrong time in the future would end every window of the monitors
+    if (at_ms > 0 && at_ms <= newest_ms)
+      continue;  // one wrong time in the future would end every window of the monitors
     return fail(Code::kInvalidArgument, "predictions.bad_time", fmt::format("at_ms {} is not a time up to now.", at_ms),
                 "Give milliseconds since 1970-01-01T00:00:00Z.");
   }
   for (const auto& id : ask.ids) {
     if (!id.empty() && id.size() <= static_cast<std::size_t>(options_.id_bytes_max)) continue;
-    return fail(Code::kInvalidArgument, "predictions.bad_id", fmt::format("A prediction's id has 1 to {} bytes.", options_.id_bytes_max),
-                "Shorten it.");
+    return fail(Code::kInvalidArgument, "predictions.bad_id",
+                fmt::format("A prediction's id has 1 to {} bytes.", options_.id_bytes_max), "Shorten it.");
   }
   auto sorted = ask.ids;
   std::ranges::sort(sorted);
   if (const auto twice = std::ranges::adjacent_find(sorted); twice != sorted.end()) {
-    return fail(Code::kInvalidArgument, "predictions.id_twice", fmt::format("The prediction id '{}' stands twice.", *twice), "Give each row its own.");
+    return fail(Code::kInvalidArgument, "predictions.id_twice",
+                fmt::format("The prediction id '{}' stands twice.", *twice), "Give each row its own.");
   }
   return {};
 }
@@ -211,7 +254,8 @@ void Predictions::run(const std::string& deployment, std::vector<Work> works) {
   }
 }
 
-void Predictions::log_and_answer(const std::shared_ptr<const Loaded>& loaded, Work work, Answer answer, std::vector<Record> records) {
+void Predictions::log_and_answer(const std::shared_ptr<const Loaded>& loaded, Work work, Answer answer,
+                                 std::vector<Record> records) {
   const auto answered = [loaded, version = answer.versions.front(), begun = work.begun](std::size_t rows) {
     const VersionMetrics& metrics = loaded->metrics.at(version);
     metrics.requests.add();
@@ -220,7 +264,8 @@ void Predictions::log_and_answer(const std::shared_ptr<const Loaded>& loaded, Wo
   };
   const std::size_t rows = answer.ids.size();
   // Rows that are logged already (a request sent again) need no second record; the ledger would drop them anyway.
-  const bool repeated = std::ranges::all_of(answer.ids, [&](const std::string& id) { return ledger_.has(loaded->deployment.name, id); });
+  const bool repeated =
+      std::ranges::all_of(answer.ids, [&](const std::string& id) { return ledger_.has(loaded->deployment.name, id); });
   if (repeated) {
     work.done(std::move(answer));
     return answered(rows);
@@ -273,7 +318,8 @@ void Predictions::seal_loop() {
       std::error_code ignored;  // a file left over is skipped at the next start
       std::filesystem::remove(journal_->file_path(file), ignored);
     } else {
-      log::error("predictions", "could not seal a file of the log; it stays as it is", {{"cause", sealed.error().text()}});
+      log::error("predictions", "could not seal a file of the log; it stays as it is",
+                 {{"cause", sealed.error().text()}});
     }
     lock.lock();
     seal_error_.reset();
@@ -298,15 +344,19 @@ Result<void> Predictions::flush() {
 }
 
 Result<std::int64_t> Predictions::label(const access::Actor&, const std::string& deployment, std::vector<Label> labels,
-                                         std::int64_t until_ms) {
+                                        std::int64_t until_ms) {
   if (loaded(deployment) == nullptr) TM_CHECK(parts_.deployments.get(deployment));
   if (labels.size() > static_cast<std::size_t>(options_.labels_max)) {
-    return fail(Code::kTooLarge, "predictions.many_labels", fmt::format("{} labels are more than {}.", labels.size(), options_.labels_max), "Send fewer at once.");
+    return fail(Code::kTooLarge, "predictions.many_labels",
+                fmt::format("{} labels are more than {}.", labels.size(), options_.labels_max), "Send fewer at once.");
   }
   for (std::size_t i = 0; i < labels.size(); ++i) {
-    if (labels[i].id.empty() || labels[i].id.size() > static_cast<std::size_t>(options_.id_bytes_max) || labels[i].label < 0 || labels[i].label > 1) {
-      return fail(Code::kInvalidArgument, "predictions.bad_label",
-                  fmt::format("labels[{}] must have an id of 1 to {} bytes and a label of 0 or 1.", i, options_.id_bytes_max), "Correct it; none was kept.");
+    if (labels[i].id.empty() || labels[i].id.size() > static_cast<std::size_t>(options_.id_bytes_max) ||
+        labels[i].label < 0 || labels[i].label > 1) {
+      return fail(
+          Code::kInvalidArgument, "predictions.bad_label",
+          fmt::format("labels[{}] must have an id of 1 to {} bytes and a label of 0 or 1.", i, options_.id_bytes_max),
+          "Correct it; none was kept.");
     }
     if (labels[i].at_ms == 0) labels[i].at_ms = parts_.clock.now_ms();
   }
@@ -322,12 +372,15 @@ Result<std::int64_t> Predictions::label(const access::Actor&, const std::string&
 }
 
 Result<tables::Frame> Predictions::joined(const std::string& deployment, const Filter& filter) {
-  // Open batches first: one that is sealed in between is then seen twice, never missed, and the second sight is dropped.
-  const auto batches = ledger_.open_batches(deployment);
+  // Open batches first: one that is sealed in between is then seen twice, never missed, and the second sight is
+  // dropped.
+  auto batches = ledger_.open_batches(deployment);
+  std::erase_if(batches, [&](const std::shared_ptr<const Batch>& batch) { return !may_match(*batch, filter); });
   auto frames = TM_TRY(segments_->read(deployment, filter));
   auto open = TM_TRY(segments_->frames_of(batches));
   tables::Frame joined;
-  std::map<std::int64_t, std::unordered_set<std::string>> seen;  // by version, of the segments, when both sources are there
+  std::map<std::int64_t, std::unordered_set<std::string>>
+      seen;  // by version, of the segments, when both sources are there
   for (const auto& frame : frames) append_frame(joined, frame, matching_rows(frame, filter));
   if (!open.empty() && joined.rows > 0) {
     const auto& ids = joined.find("prediction_id")->texts();
@@ -354,7 +407,8 @@ Result<tables::Frame> Predictions::joined(const std::string& deployment, const F
 Result<Prediction> Predictions::find(const std::string& deployment, const std::string& id) {
   const auto at_ms = ledger_.at_ms(deployment, id);
   const auto refuse = [&] {
-    return fail(Code::kNotFound, "predictions.unknown", fmt::format("'{}' has no prediction '{}'.", deployment, id.substr(0, 128)), "Check the id.");
+    return fail(Code::kNotFound, "predictions.unknown",
+                fmt::format("'{}' has no prediction '{}'.", deployment, id.substr(0, 128)), "Check the id.");
   };
   if (!at_ms) return refuse();
   const auto frame = TM_TRY(joined(deployment, {.from_ms = *at_ms, .to_ms = *at_ms + 1}));
@@ -372,7 +426,8 @@ Result<Prediction> Predictions::find(const std::string& deployment, const std::s
     prediction.score = frame.find("score")->reals()[i];
     prediction.label = ledger_.label(deployment, id);
     constexpr std::size_t kFeatures = 6;
-    for (std::size_t c = kFeatures; c + 1 < frame.columns.size(); ++c) prediction.features[frame.columns[c].name] = cell(frame.columns[c], i);
+    for (std::size_t c = kFeatures; c + 1 < frame.columns.size(); ++c)
+      prediction.features[frame.columns[c].name] = cell(frame.columns[c], i);
     return prediction;
   }
   return refuse();
@@ -407,15 +462,19 @@ std::shared_ptr<const Loaded> Predictions::loaded(std::string_view deployment) c
 }
 
 VersionMetrics::VersionMetrics(const std::string& deployment, std::int64_t version)
-    : requests(metrics::counter("tidemill_predictions_requests_total", "Requests answered", labels(deployment, version))),
+    : requests(
+          metrics::counter("tidemill_predictions_requests_total", "Requests answered", labels(deployment, version))),
       rows(metrics::counter("tidemill_predictions_rows_total", "Rows answered", labels(deployment, version))),
-      seconds(metrics::histogram("tidemill_predictions_request_seconds", "From a request's arrival in its lane to its answer",
-                                 metrics::seconds_buckets(), labels(deployment, version))) {}
+      seconds(metrics::histogram("tidemill_predictions_request_seconds",
+                                 "From a request's arrival in its lane to its answer", metrics::seconds_buckets(),
+                                 labels(deployment, version))) {}
 
 Loaded::Loaded(deployments::Deployment loaded)
     : deployment(std::move(loaded)),
-      failures(metrics::counter("tidemill_predictions_failures_total", "Requests that could not be scored", {{"deployment", deployment.name}})),
-      log_drops(metrics::counter("tidemill_predictions_log_dropped_rows_total", "Rows that were answered but could not be logged",
+      failures(metrics::counter("tidemill_predictions_failures_total", "Requests that could not be scored",
+                                {{"deployment", deployment.name}})),
+      log_drops(metrics::counter("tidemill_predictions_log_dropped_rows_total",
+                                 "Rows that were answered but could not be logged",
                                  {{"deployment", deployment.name}})) {}
 
 Result<std::shared_ptr<const Loaded>> Predictions::load(const deployments::Deployment& deployment) {
@@ -458,7 +517,8 @@ void Predictions::load_all() {
     const auto before = loaded(name);
     if (before != nullptr && before->deployment.revision >= deployment.revision) continue;
     auto next = load(deployment);
-    if (!next) log::error("predictions", "could not load a deployment", {{"deployment", name}, {"cause", next.error().text()}});
+    if (!next)
+      log::error("predictions", "could not load a deployment", {{"deployment", name}, {"cause", next.error().text()}});
     const std::lock_guard lock(mutex_);
     if (next) {
       load_errors_.erase(name);
@@ -476,11 +536,13 @@ Result<void> Predictions::wait_loaded(const std::string& deployment, std::int64_
     const auto found = loaded_.find(deployment);
     return found != loaded_.end() && found->second->deployment.revision >= revision;
   };
-  changed_.wait_for(lock, std::chrono::milliseconds(wait_ms), [&] { return closing_ || there() || load_errors_.contains(deployment); });
+  changed_.wait_for(lock, std::chrono::milliseconds(wait_ms),
+                    [&] { return closing_ || there() || load_errors_.contains(deployment); });
   if (there()) return {};
   const auto error = load_errors_.find(deployment);
   if (error != load_errors_.end()) return std::unexpected(error->second);
-  return fail(Code::kUnavailable, "predictions.still_loading", fmt::format("'{}' is still loading.", deployment), "Ask again in a second.");
+  return fail(Code::kUnavailable, "predictions.still_loading", fmt::format("'{}' is still loading.", deployment),
+              "Ask again in a second.");
 }
 
 }  // namespace tidemill::predictions

@@ -82,13 +82,20 @@ Result<std::vector<Record>> decode_records(std::string_view payload) {
   std::vector<Record> records;
   while (in.good() && !in.at_end()) {
     switch (in.get<std::uint8_t>()) {
-      case kBatch: records.emplace_back(get_batch(in)); break;
-      case kLabels: records.emplace_back(get_labels(in)); break;
-      default: return fail(Code::kInternal, "predictions.unknown_record", "The prediction log holds a record of an unknown kind.", "Start a newer version.");
+      case kBatch:
+        records.emplace_back(get_batch(in));
+        break;
+      case kLabels:
+        records.emplace_back(get_labels(in));
+        break;
+      default:
+        return fail(Code::kInternal, "predictions.unknown_record",
+                    "The prediction log holds a record of an unknown kind.", "Start a newer version.");
     }
   }
   if (in.good()) return records;
-  return fail(Code::kInternal, "predictions.short_record", "The prediction log holds a record that ends too early.", "Restore it from a backup.");
+  return fail(Code::kInternal, "predictions.short_record", "The prediction log holds a record that ends too early.",
+              "Restore it from a backup.");
 }
 
 }  // namespace tidemill::predictions

@@ -25,7 +25,8 @@ struct Part {
 };
 
 metrics::Counter shadow_failures() {
-  static const auto kFailures = metrics::counter("tidemill_predictions_shadow_failures_total", "Requests that a shadow could not answer; nobody else noticed");
+  static const auto kFailures = metrics::counter("tidemill_predictions_shadow_failures_total",
+                                                 "Requests that a shadow could not answer; nobody else noticed");
   return kFailures;
 }
 
@@ -35,9 +36,10 @@ struct Job {
   std::size_t rows = 0;
   std::vector<std::string> ids;
   std::vector<std::int64_t> at_ms;
-  std::vector<std::int64_t> versions;                // that answers each row
-  std::map<Part, std::vector<std::size_t>> rows_of;  // which rows each part scores; a shadow those that it does not answer itself
-  std::map<Part, Encoded> features;                  // those rows, encoded
+  std::vector<std::int64_t> versions;  // that answers each row
+  std::map<Part, std::vector<std::size_t>>
+      rows_of;                       // which rows each part scores; a shadow those that it does not answer itself
+  std::map<Part, Encoded> features;  // those rows, encoded
   std::map<Part, std::vector<double>> scores;
   std::vector<runtimes::Tensor> outputs;  // of the model itself, for a request that sent its tensor
   std::optional<Error> error;
@@ -68,7 +70,8 @@ struct Run {
 
 void set_identity(Job& job, std::int64_t now_ms) {
   job.ids = job.ask->ids;
-  for (std::size_t i = job.ids.size(); i < job.rows; ++i) job.ids.push_back(fmt::format("{}:{}", job.ask->request_id, i));
+  for (std::size_t i = job.ids.size(); i < job.rows; ++i)
+    job.ids.push_back(fmt::format("{}:{}", job.ask->request_id, i));
   job.at_ms = job.ask->at_ms;
   if (job.at_ms.empty()) job.at_ms.push_back(now_ms);
   if (job.at_ms.size() == 1) job.at_ms.resize(job.rows, job.at_ms.front());
@@ -89,7 +92,8 @@ Result<void> set_versions(Job& job, const Loaded& loaded) {
   for (const auto& [part, rows] : job.rows_of) {
     if (loaded.scorers.contains(part.version)) continue;
     return fail(Code::kNotFound, "predictions.version_not_deployed",
-                fmt::format("Version {} is not one that '{}' runs.", part.version, loaded.deployment.name), "Leave the version out.");
+                fmt::format("Version {} is not one that '{}' runs.", part.version, loaded.deployment.name),
+                "Leave the version out.");
   }
   return {};
 }
@@ -98,7 +102,8 @@ Result<Encoded> matrix_of(const runtimes::Tensor& tensor, std::size_t width) {
   const std::size_t rows = static_cast<std::size_t>(tensor.shape.front());
   if (tensor.shape.size() != 2 || static_cast<std::size_t>(tensor.shape[1]) != width) {
     return fail(Code::kInvalidArgument, "predictions.wrong_shape",
-                fmt::format("The tensor '{}' has {} columns; the model takes {}.", tensor.name, tensor.shape.size() == 2 ? tensor.shape[1] : 1, width),
+                fmt::format("The tensor '{}' has {} columns; the model takes {}.", tensor.name,
+                            tensor.shape.size() == 2 ? tensor.shape[1] : 1, width),
                 "Send a tensor of shape [rows, columns].");
   }
   Encoded matrix(rows * width);
@@ -128,7 +133,8 @@ Result<void> encode(Job& job, const Loaded& loaded, const Parts& parts) {
   const auto rows_of = job.rows_of;  // a copy: giving up a shadow changes it
   for (const auto& [part, rows] : rows_of) {
     const auto& encoder = loaded.scorers.at(part.version)->encoder;
-    auto matrix = job.ask->tensor ? matrix_of(*job.ask->tensor, encoder.width()) : encoder.encode(looked_up ? *looked_up : job.ask->rows);
+    auto matrix = job.ask->tensor ? matrix_of(*job.ask->tensor, encoder.width())
+                                  : encoder.encode(looked_up ? *looked_up : job.ask->rows);
     if (!matrix) {
       job.give_up(part, std::move(matrix).error());
       continue;
@@ -142,8 +148,11 @@ Result<void> encode(Job& job, const Loaded& loaded, const Parts& parts) {
 // Keeps the scores of one part, unless the model had no number for a row.
 void keep_scores(Job& job, const Part& part, std::span<const double> scores) {
   if (std::ranges::any_of(scores, [](double score) { return !std::isfinite(score); })) {
-    return job.give_up(part, {Code::kInvalidArgument, "predictions.no_number", "The model has no finite answer for a row of this request.",
-                              "Check the values that were sent.", {}});
+    return job.give_up(part, {Code::kInvalidArgument,
+                              "predictions.no_number",
+                              "The model has no finite answer for a row of this request.",
+                              "Check the values that were sent.",
+                              {}});
   }
   job.scores[part].assign(scores.begin(), scores.end());
 }
@@ -155,7 +164,8 @@ Result<std::vector<double>> run_matrix(const models::Scorer& scorer, std::span<c
   return scores;
 }
 
-// Runs one version over the rows of all requests at once. When that fails each runs alone, so that one request's values cannot fail another's.
+// Runs one version over the rows of all requests at once. When that fails each runs alone, so that one request's values
+// cannot fail another's.
 void run_version(const models::Scorer& scorer, const Run& run, std::vector<Job>& jobs) {
   const auto together = run_matrix(scorer, run.matrix);
   std::size_t at = 0;
@@ -164,7 +174,9 @@ void run_version(const models::Scorer& scorer, const Run& run, std::vector<Job>&
       keep_scores(jobs[piece.job], piece.part, std::span(*together).subspan(at, piece.rows));
     } else {
       const std::size_t width = scorer.encoder.width();
-      const auto alone = run.pieces.size() == 1 ? together : run_matrix(scorer, std::span(run.matrix).subspan(at * width, piece.rows * width));
+      const auto alone = run.pieces.size() == 1
+                             ? together
+                             : run_matrix(scorer, std::span(run.matrix).subspan(at * width, piece.rows * width));
       if (alone) {
         keep_scores(jobs[piece.job], piece.part, *alone);
       } else {
@@ -176,7 +188,8 @@ void run_version(const models::Scorer& scorer, const Run& run, std::vector<Job>&
 }
 
 // Reads the scores off the model's own outputs, by the rule of Session::score.
-Result<std::vector<double>> scores_of(const models::Scorer& scorer, const std::vector<runtimes::Tensor>& outputs, std::size_t rows) {
+Result<std::vector<double>> scores_of(const models::Scorer& scorer, const std::vector<runtimes::Tensor>& outputs,
+                                      std::size_t rows) {
   const auto& rule = scorer.session->score_rule();
   if (!rule) return std::unexpected(rule.error());
   const auto output = std::ranges::find(outputs, rule->output, &runtimes::Tensor::name);
@@ -187,8 +200,11 @@ Result<std::vector<double>> scores_of(const models::Scorer& scorer, const std::v
     for (std::size_t i = 0; i < rows; ++i) scores[i] = static_cast<double>(values[i * width + width - 1]);
     return true;
   };
-  if (output != outputs.end() && (output->data_type == runtimes::DataType::FP64 ? fill(output->as<double>()) : fill(output->as<float>()))) return scores;
-  return fail(Code::kInternal, "predictions.no_score", fmt::format("The model's output '{}' has not one score a row.", rule->output), "Send columns instead.");
+  if (output != outputs.end() &&
+      (output->data_type == runtimes::DataType::FP64 ? fill(output->as<double>()) : fill(output->as<float>())))
+    return scores;
+  return fail(Code::kInternal, "predictions.no_score",
+              fmt::format("The model's output '{}' has not one score a row.", rule->output), "Send columns instead.");
 }
 
 // Answers a request that sent the model's tensor with all that the model says.
@@ -241,7 +257,8 @@ std::vector<Record> records_of(Job& job, const Loaded& loaded, std::int64_t now_
 
 }  // namespace
 
-std::vector<Scored> score(const Loaded& loaded, const Parts& parts, const std::vector<Work>& works, std::int64_t now_ms) {
+std::vector<Scored> score(const Loaded& loaded, const Parts& parts, const std::vector<Work>& works,
+                          std::int64_t now_ms) {
   std::vector<Job> jobs(works.size());
   std::map<std::int64_t, Run> runs;
   std::vector<std::pair<std::size_t, Part>> tensors;  // (job, who answers it)

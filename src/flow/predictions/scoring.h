@@ -17,8 +17,9 @@ struct Scored {
   std::vector<Record> records;  // one batch for each version and role
 };
 
-// Scores the works with what is loaded, each version once over all their rows. Returns one Scored for each work, in order; a request that does
-// not fit fails alone. `now_ms` dates the records.
-[[nodiscard]] std::vector<Scored> score(const Loaded& loaded, const Parts& parts, const std::vector<Work>& works, std::int64_t now_ms);
+// Scores the works with what is loaded, each version once over all their rows. Returns one Scored for each work, in
+// order; a request that does not fit fails alone. `now_ms` dates the records.
+[[nodiscard]] std::vector<Scored> score(const Loaded& loaded, const Parts& parts, const std::vector<Work>& works,
+                                        std::int64_t now_ms);
 
 }  // namespace tidemill::predictions

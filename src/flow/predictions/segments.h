@@ -21,10 +21,12 @@
 namespace tidemill::predictions {
 
 // The columns of a model version, to give the journal's numbers their names and categories back.
-using ColumnsOf = std::function<Result<std::vector<models::ColumnSpec>>(const std::string& model, std::int64_t version)>;
+using ColumnsOf =
+    std::function<Result<std::vector<models::ColumnSpec>>(const std::string& model, std::int64_t version)>;
 
-// Columns of every frame and segment of predictions, before the features: prediction_id text, at_ms integer, logged_ms integer, version integer,
-// role text, score real. Features follow under their own names: numbers as real, NaN as missing; categories as text.
+// Columns of every frame and segment of predictions, before the features: prediction_id text, at_ms integer, logged_ms
+// integer, version integer, role text, score real. Features follow under their own names: numbers as real, NaN as
+// missing; categories as text.
 class Segments {
  public:
   // Makes or updates its tables. `folder` is made.
@@ -35,7 +37,8 @@ class Segments {
   [[nodiscard]] Result<std::uint64_t> sealed_through();
   // Enters every sealed row and label into the ledger.
   [[nodiscard]] Result<void> load(Ledger& ledger);
-  // Writes a journal file's content as Parquet and records it in one commit. Safe to repeat: the same file gives the same segments.
+  // Writes a journal file's content as Parquet and records it in one commit. Safe to repeat: the same file gives the
+  // same segments.
   [[nodiscard]] Result<void> seal(std::uint64_t journal, const Ledger::FileContent& content);
 
   // Returns the frames of all segments of a deployment that may hold rows of the filter; rows beyond it are still in.
@@ -46,7 +49,8 @@ class Segments {
  private:
   Segments(sql::Database& database, tables::Tables& tables, std::filesystem::path folder, ColumnsOf columns_of)
       : database_(database), tables_(tables), folder_(std::move(folder)), columns_of_(std::move(columns_of)) {}
-  [[nodiscard]] Result<std::shared_ptr<const std::vector<models::ColumnSpec>>> columns(const std::string& model, std::int64_t version);
+  [[nodiscard]] Result<std::shared_ptr<const std::vector<models::ColumnSpec>>> columns(const std::string& model,
+                                                                                       std::int64_t version);
 
   sql::Database& database_;
   tables::Tables& tables_;

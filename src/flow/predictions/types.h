@@ -20,22 +20,22 @@ using deployments::Role;
 // One request: rows as named columns (the usual form), or the model's own input tensor.
 struct Ask {
   std::string deployment;
-  std::int64_t version = 0;              // 0: as the deployment says; else that one, which must be among those it runs
+  std::int64_t version = 0;  // 0: as the deployment says; else that one, which must be among those it runs
   std::string request_id;
-  tables::Frame rows;                    // by column; unused when `tensor` is set
+  tables::Frame rows;                      // by column; unused when `tensor` is set
   std::optional<runtimes::Tensor> tensor;  // FP32 or FP64 [N, columns]
-  std::vector<std::string> ids;          // one a row; empty: "<request_id>:<row>"
-  std::vector<std::int64_t> at_ms;       // when each row was asked; empty: now; one value: for all
-  std::int64_t deadline_ms = 0;          // on the steady clock; past it the request is not run; 0: none
+  std::vector<std::string> ids;            // one a row; empty: "<request_id>:<row>"
+  std::vector<std::int64_t> at_ms;         // when each row was asked; empty: now; one value: for all
+  std::int64_t deadline_ms = 0;            // on the steady clock; past it the request is not run; 0: none
 };
 
 struct Answer {
   std::string model;
   std::vector<std::string> ids;
-  std::vector<std::int64_t> versions;    // that answered each row
-  std::vector<double> probabilities;     // of the positive class
-  std::vector<std::int64_t> labels;      // 1 where the probability is at least 0.5
-  std::vector<runtimes::Tensor> outputs; // everything that the model gave, for a request that sent its tensor
+  std::vector<std::int64_t> versions;     // that answered each row
+  std::vector<double> probabilities;      // of the positive class
+  std::vector<std::int64_t> labels;       // 1 where the probability is at least 0.5
+  std::vector<runtimes::Tensor> outputs;  // everything that the model gave, for a request that sent its tensor
 
   // Returns the version if one answered all rows, else 0.
   [[nodiscard]] std::int64_t version() const;
@@ -44,8 +44,8 @@ struct Answer {
 struct Label {
   using json_defaults = void;
   std::string id;
-  std::int64_t label = 0;                // 0 or 1
-  std::int64_t at_ms = 0;                // when it became known; 0: now
+  std::int64_t label = 0;  // 0 or 1
+  std::int64_t at_ms = 0;  // when it became known; 0: now
 };
 BOOST_DESCRIBE_STRUCT(Label, (), (id, label, at_ms))
 
@@ -59,9 +59,9 @@ BOOST_DESCRIBE_STRUCT(VersionCount, (), (version, role, rows, labelled))
 
 struct Stats {
   std::string deployment;
-  std::int64_t rows = 0;        // answered, each once
-  std::int64_t labelled = 0;    // of those
-  std::int64_t labels = 0;      // received, also for ids that were never asked
+  std::int64_t rows = 0;          // answered, each once
+  std::int64_t labelled = 0;      // of those
+  std::int64_t labels = 0;        // received, also for ids that were never asked
   std::int64_t first_ms = 0;      // the oldest at_ms; 0: none yet
   std::int64_t watermark_ms = 0;  // the newest at_ms; 0: none yet
   std::vector<VersionCount> versions;

@@ -19,10 +19,8 @@ static_assert(std::endian::native == std::endian::little, "records are written a
 class WireWriter {
  public:
   template <class T>
-    requires std::is_trivially_copyable_v<T>
-  void put(T value) {
-    bytes_.append(reinterpret_cast<const char*>(&value), sizeof value);
-  }
+  requires std::is_trivially_copyable_v<T>
+  void put(T value) { bytes_.append(reinterpret_cast<const char*>(&value), sizeof value); }
   void put_text(std::string_view text) {
     put(static_cast<std::uint32_t>(text.size()));
     bytes_.append(text);
@@ -43,7 +41,7 @@ class WireReader {
   explicit WireReader(std::string_view bytes) : bytes_(bytes) {}
 
   template <class T>
-    requires std::is_trivially_copyable_v<T>
+  requires std::is_trivially_copyable_v<T>
   [[nodiscard]] T get() {
     T value{};
     if (!has(sizeof value)) return value;

@@ -126,7 +126,7 @@ class Parser:
             raise self.fail(f"before the first case only 'server: FLAGS' and 'actors: NAMES' may stand, not {line!r}")
 
     def take_request_part(self, line: str, step: Step) -> None:
-        if line[0] in "{[":
+        if line[0] in '{["':
             step.body, step.has_body = self.json_value(), True
         elif line == "<<<":
             step.text = self.raw_text()
@@ -143,7 +143,7 @@ class Parser:
             )
 
     def take_expectation(self, line: str, expected: Expected) -> None:
-        if line[0] in "{[":
+        if line[0] in '{["':
             if expected.has_body:
                 raise self.fail("there is an expected body already")
             expected.body, expected.has_body = self.json_value(), True

@@ -9,8 +9,8 @@
 
 #include "access/access.h"
 #include "api/http/server.h"
-#include "base/result.h"
 #include "api/oip/oip.h"
+#include "base/result.h"
 #include "flow/datasets/datasets.h"
 #include "flow/features/features.h"
 #include "flow/monitors/monitors.h"
@@ -35,7 +35,8 @@ struct Settings {
   monitors::Options monitors;
   oip::Settings oip;
 };
-BOOST_DESCRIBE_STRUCT(Settings, (), (http, access, jobs, tables, datasets, features, pipelines, predictions, monitors, oip))
+BOOST_DESCRIBE_STRUCT(Settings, (),
+                      (http, access, jobs, tables, datasets, features, pipelines, predictions, monitors, oip))
 
 struct Config {
   std::filesystem::path data;

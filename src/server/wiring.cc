@@ -124,8 +124,8 @@ Result<void> Platform::Rooms::make_rooms() {
   jobs = TM_TRY(jobs::Jobs::create(*database, *events, clock, config.settings.jobs));
   datasets = TM_TRY(datasets::Datasets::create(*database, *events, clock, *blobs, *tables, data / "cache/datasets",
                                                config.settings.datasets));
-  features = TM_TRY(features::Features::create(*database, *events, clock, *online, *tables, *datasets,
-                                               config.settings.features));
+  features = TM_TRY(
+      features::Features::create(*database, *events, clock, *online, *tables, *datasets, config.settings.features));
   pipelines::Options steps;
   steps.folder = data / "pipelines";
   steps.python = config.python;
@@ -139,7 +139,8 @@ Result<void> Platform::Rooms::make_rooms() {
 }
 
 void Platform::Rooms::make_runtime() {
-  const auto library = config.libraries.empty() ? std::filesystem::path() : config.libraries / "libonnxruntime.so.1.32.0";
+  const auto library =
+      config.libraries.empty() ? std::filesystem::path() : config.libraries / "libonnxruntime.so.1.32.0";
   auto loaded = runtimes::Runtime::create(library);
   // Without it models can be kept and looked at; testing and serving them answers this very error.
   if (!loaded) log::warn("server", "no runtime for models", {{"cause", loaded.error().text()}});
@@ -152,23 +153,25 @@ Result<void> Platform::Rooms::make_serving() {
   models = TM_TRY(models::Models::create(
       {*database, *events, *access, *requirements, *blobs, *tables, clock, runtime, *prober, data / "cache/models"}));
   deployments = TM_TRY(deployments::Deployments::create({*database, *events, *access, *models, clock}));
-  const auto look_up = [this](const std::string& view, const tables::Frame& rows, const std::vector<std::int64_t>& at_ms) {
-    return features->online(view, rows, at_ms);
-  };
+  const auto look_up = [this](const std::string& view, const tables::Frame& rows,
+                              const std::vector<std::int64_t>& at_ms) { return features->online(view, rows, at_ms); };
   predictions = TM_TRY(predictions::Predictions::create(
       {*database, *tables, *models, *deployments, clock, data / "predictions", look_up}, config.settings.predictions));
-  monitors = TM_TRY(monitors::Monitors::create({*database, *events, *requirements, *models, *deployments, *predictions, clock},
-                                               config.settings.monitors));
+  monitors = TM_TRY(monitors::Monitors::create(
+      {*database, *events, *requirements, *models, *deployments, *predictions, clock}, config.settings.monitors));
   return {};
 }
 
 // What other rooms offer to pipelines as steps.
 void Platform::Rooms::lend_steps() {
   using pipelines::BuiltinCall;
-  pipelines->add_builtin("features.training_set",
-                         [this](const BuiltinCall& call) { return features->training_set_step(call.with, call.outputs); });
-  pipelines->add_builtin("models.parity", [this](const BuiltinCall& call) { return models::parity_step(*models, call); });
-  pipelines->add_builtin("models.register", [this](const BuiltinCall& call) { return models::register_step(*models, call); });
+  pipelines->add_builtin("features.training_set", [this](const BuiltinCall& call) {
+    return features->training_set_step(call.with, call.outputs);
+  });
+  pipelines->add_builtin("models.parity",
+                         [this](const BuiltinCall& call) { return models::parity_step(*models, call); });
+  pipelines->add_builtin("models.register",
+                         [this](const BuiltinCall& call) { return models::register_step(*models, call); });
   pipelines->add_builtin("models.gate", [this](const BuiltinCall& call) { return models::gate_step(*models, call); });
   pipelines->add_builtin("deployments.release",
                          [this](const BuiltinCall& call) { return deployments::release_step(*deployments, call); });
@@ -193,10 +196,11 @@ Result<void> Platform::Rooms::make_router() {
   append(routes, rest::predictions_routes(*predictions));
   append(routes, rest::monitors_routes(*monitors));
   append(routes, rest::triggers_routes(*triggers));
-  append(routes, rest::loop_routes({*database, *events, *access, *requirements, *datasets, *features, *pipelines, *models,
-                                    *deployments, *predictions, *monitors, *triggers}));
+  append(routes, rest::loop_routes({*database, *events, *access, *requirements, *datasets, *features, *pipelines,
+                                    *models, *deployments, *predictions, *monitors, *triggers}));
   append(routes, mlflow::mlflow_routes(*runs, *models, data / "uploads"));
-  append(routes, oip::routes(*predictions, clock, kVersion, [this] { return !server->draining(); }, config.settings.oip));
+  append(routes, oip::routes(
+                     *predictions, clock, kVersion, [this] { return !server->draining(); }, config.settings.oip));
   TM_CHECK(router.add(std::move(routes)));
   router.fall_back(rest::console_route(console_assets()), {"/api/", "/v2/", "/ajax-api/"});
   openapi = json::serialize(http::openapi(router, kVersion));

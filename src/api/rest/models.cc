@@ -97,7 +97,7 @@ BOOST_DESCRIBE_STRUCT(GateQuery, (models::GateOptions), (requirement))
 // What stands beside an uploaded ONNX file.
 struct UploadQuery {
   using json_defaults = void;
-  std::string columns;  // columns.json as text; "" = the version takes tensors only
+  std::string columns;  // columns.json as text; "" = a version that is kept but cannot be tested
   std::string description;
   std::string run_id;
   std::string source;

@@ -18,7 +18,10 @@ def logistic(weights: list[float], bias: float) -> bytes:
     """probabilities [N, 2] = softmax of (0, x·w + b)."""
     w = np.stack([np.zeros(len(weights)), weights], axis=1).astype(np.float32)
     graph = helper.make_graph(
-        [helper.make_node("Gemm", ["input", "w", "b"], ["logits"]), helper.make_node("Softmax", ["logits"], ["probabilities"])],
+        [
+            helper.make_node("Gemm", ["input", "w", "b"], ["logits"]),
+            helper.make_node("Softmax", ["logits"], ["probabilities"]),
+        ],
         "logistic",
         [helper.make_tensor_value_info("input", TensorProto.FLOAT, [None, len(weights)])],
         [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [None, 2])],
@@ -34,7 +37,13 @@ def rows(count: int) -> pa.Table:
     hour = random.integers(0, 24, count)
     ua = random.random(count) < 0.5
     chance = 1 / (1 + np.exp(-(0.3 * hour + ua - 4)))
-    return pa.table({"hour": hour.astype(float), "carrier": np.where(ua, "UA", "AA"), "late": (random.random(count) < chance).astype(int)})
+    return pa.table(
+        {
+            "hour": hour.astype(float),
+            "carrier": np.where(ua, "UA", "AA"),
+            "late": (random.random(count) < chance).astype(int),
+        }
+    )
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ namespace tidemill::jobs {
 namespace {
 
 constexpr int kExecFailed = 127;
-constexpr int kNiceness = 10;  // a step yields the processor to the server's answers, and to the shim that must end it
+constexpr int kNiceness = 5;  // a step yields the processor to the server's answers, and to the shim that must end it
 constexpr int kNoNamespace = -1;  // sent by init in place of an errno when it cannot mount its /proc
 
 struct Pipe {

@@ -188,9 +188,17 @@ Result<void> Attempt::run_builtin(json::Object& result) {
                    task_.with, {},         folder_ / "outputs", {task_.made_by, {access::Role::service}},
                    {},         {}};
   for (const auto& [name, output] : task_.inputs) call.inputs[name] = folder_ / "inputs" / name;
-  call.cancelled = [this] { return cancelled_.load(); };
+  const std::int64_t deadline_ms = engine_.clock.steady_ms() + task_.timeout_ms;
+  const auto late = [this, deadline_ms] { return engine_.clock.steady_ms() >= deadline_ms; };
+  call.cancelled = [this, late] { return cancelled_.load() || late(); };
   call.log = [this](const std::string& line) { log(line); };
-  result = TM_TRY(found->second(call));
+  auto answer = found->second(call);
+  if (!answer && late() && !cancelled_.load()) {
+    return fail(Code::kFailedPrecondition, "pipelines.timed_out",
+                fmt::format("It was told to end after its time limit of {:.1f} s.",
+                            static_cast<double>(task_.timeout_ms) / 1'000));
+  }
+  result = TM_TRY(std::move(answer));
   return {};
 }
 

@@ -154,6 +154,7 @@ TEST_F(PipelinesTest, AFailureSkipsWhatNeedsItAndNothingElse) {
 TEST_F(PipelinesTest, NamesWhatAStepDidWrong) {
   const pipelines::Run done =
       run("  - {name: hangs, run: [sleep, 100], timeout: 200ms}\n"
+          "  - {name: waits, uses: test.wait, timeout: 100ms}\n"
           "  - {name: missing, run: [no-such-program]}\n"
           "  - {name: silent, run: ['true'], outputs: [model.onnx]}\n"
           "  - {name: linked, run: [ln, -s, /etc/passwd, outputs/x], outputs: [x]}\n"
@@ -163,6 +164,7 @@ TEST_F(PipelinesTest, NamesWhatAStepDidWrong) {
           "  - {name: hog, run: [sh, -c, 'a=x; while :; do a=$a$a; done'], memory_mib: 64}\n"
           "  - {name: binary, run: [sh, -c, 'printf \"\\377\\376 oops\" >&2; exit 1']}\n");
   EXPECT_EQ(step(done, "hangs").message, "It was ended after its time limit of 0.2 s.");
+  EXPECT_EQ(step(done, "waits").message, "It was told to end after its time limit of 0.1 s.");
   EXPECT_NE(step(done, "missing").message.find("'no-such-program' could not be started"), std::string::npos);
   EXPECT_NE(step(done, "silent").message.find("did not write its output 'model.onnx'"), std::string::npos);
   EXPECT_EQ(step(done, "linked").state, StepState::failed) << "a link must not carry files of the machine away";

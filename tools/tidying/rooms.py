@@ -47,7 +47,7 @@ def dependencies(tree: Tree) -> Iterator[Finding]:
                 yield Finding(
                     path, 0, f"{room.path} depends on {dep}, which stands below it in src/ORDER", _NO_EXCEPTION
                 )
-            elif dep not in used and tree.exists(path):
+            elif dep not in used and dep in room.deps:
                 yield Finding(
                     path, 0, f"{room.path} names {dep} in its dependencies but includes nothing of it", "Take it out."
                 )

@@ -104,7 +104,7 @@ def leftovers(tree: Tree) -> Iterator[Finding]:
 def long_lines(tree: Tree) -> Iterator[Finding]:
     """No line of code is longer than 120 characters."""
     for path in tree.select(*_CODE):
-        if path.startswith("web/src/api/"):  # generated
+        if path.startswith("web/src/api/") or path.endswith(".test"):  # generated; JSON as data
             continue
         for number, line in enumerate(tree.text(path).splitlines(), 1):
             if len(line) > LINE_CHARS_MAX and "http" not in line:

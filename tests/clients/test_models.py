@@ -1,4 +1,4 @@
-"""Models of scikit-learn and LightGBM, converted by the usual tools, are judged by our gate as by their own libraries."""
+"""Models of scikit-learn and LightGBM, converted by the usual tools, judged by our gate as by their own libraries."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ void write_text(const char* path, const char* text) {
   ::sigemptyset(&nothing);
   ::sigprocmask(SIG_SETMASK, &nothing, nullptr);
   ::umask(0077);
-  ::setpriority(PRIO_PROCESS, 0, kNiceness);
+  [[maybe_unused]] const int nice = ::nice(kNiceness);
   write_text("/proc/self/oom_score_adj", "500");  // when memory runs out the kernel should take a step, not the server
   if (::chdir(plan.spec->work_folder.c_str()) != 0) give_up(plan, errno);
   const int null = ::open("/dev/null", O_RDONLY | O_CLOEXEC);

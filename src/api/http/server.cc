@@ -44,19 +44,26 @@ Result<void> check_options(const ServerOptions& options) {
   return {};
 }
 
-RouteMetrics metrics_of(const Route& route) {
-  const std::string method(method_name(route.method));
+}  // namespace
+
+RouteMetrics::Series RouteMetrics::make(const Route& route) {
+  const metrics::Labels labels{{"method", std::string(method_name(route.method))}, {"route", route.path}};
   const auto counter = [&](const char* status) {
-    return metrics::counter("tidemill_http_requests_total", "Requests by route and class of status",
-                            {{"method", method}, {"route", route.path}, {"status", status}});
+    metrics::Labels all = labels;
+    all["status"] = status;
+    return metrics::counter("tidemill_http_requests_total", "Requests by route and class of status", all);
   };
   return {
       metrics::histogram("tidemill_http_request_seconds", "From the end of the header to the answer, before it is sent",
-                         metrics::seconds_buckets(), {{"method", method}, {"route", route.path}}),
+                         {0.0005, 0.0025, 0.01, 0.05, 0.25, 1, 5}, labels),
       {counter("ok"), counter("4xx"), counter("5xx")}};
 }
 
-}  // namespace
+void RouteMetrics::count(int status, SteadyClock::duration took) {
+  std::call_once(made_, [this] { series_.emplace(make(route_)); });
+  series_->seconds.observe(std::chrono::duration<double>(took).count());
+  series_->by_class[status < 400 ? 0 : status < 500 ? 1 : 2].add();
+}
 
 ServerState::ServerState(const Router& router_, const Guard& guard_, std::filesystem::path upload_folder_,
                          ServerOptions options_)
@@ -67,8 +74,12 @@ ServerState::ServerState(const Router& router_, const Guard& guard_, std::filesy
       unrouted(metrics::counter("tidemill_http_unrouted_total", "Requests that no route takes, or that are no HTTP")),
       connections_gauge(metrics::gauge("tidemill_http_connections", "Open connections")),
       workers(static_cast<std::size_t>(options_.worker_threads)) {
-  for (const auto& route : router.routes()) route_metrics.emplace(route.get(), metrics_of(*route));
-  if (const Route* route = router.fallback()) route_metrics.emplace(route, metrics_of(*route));
+  for (const auto& route : router.routes()) {
+    route_metrics.emplace(route.get(), std::make_unique<RouteMetrics>(*route));
+  }
+  if (const Route* route = router.fallback()) {
+    route_metrics.emplace(route, std::make_unique<RouteMetrics>(*route));
+  }
 }
 
 Io::Io() : date(http_date(std::time(nullptr))) {}

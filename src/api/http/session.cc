@@ -281,9 +281,7 @@ Task<Response> Session::respond(Parsers& parsers, Request& request) {
     if (auto path = percent_decode(request.path)) request.path = *std::move(path);
     response = co_await handle(route, std::move(request));
   }
-  const auto& counted = state_->route_metrics.at(&route);
-  counted.seconds.observe(std::chrono::duration<double>(SteadyClock::now() - begun).count());
-  counted.by_class[response.status < 400 ? 0 : response.status < 500 ? 1 : 2].add();
+  state_->route_metrics.at(&route)->count(response.status, SteadyClock::now() - begun);
   if (response.status >= 500) {
     log::warn("http", "a request failed",
               {{"path", route.path}, {"status", std::to_string(response.status)}, {"request", context_.request_id}});

@@ -62,10 +62,23 @@ class Counted {
   std::atomic<std::int64_t>& count_;
 };
 
-// How often a route was asked, with what outcome, and how long it took.
-struct RouteMetrics {
-  metrics::Histogram seconds;
-  std::array<metrics::Counter, 3> by_class;  // below 400, below 500, the rest
+// How often a route was asked, with what outcome, and how long it took. The series are made at the first request, so
+// that /metrics is not mostly zeros. Any thread.
+class RouteMetrics {
+ public:
+  explicit RouteMetrics(const Route& route) : route_(route) {}
+  void count(int status, SteadyClock::duration took);
+
+ private:
+  struct Series {
+    metrics::Histogram seconds;
+    std::array<metrics::Counter, 3> by_class;  // below 400, below 500, the rest
+  };
+  [[nodiscard]] static Series make(const Route& route);
+
+  const Route& route_;
+  std::once_flag made_;
+  std::optional<Series> series_;  // constant once made_
 };
 
 // What all connections share. Lives as long as the last answer that may still come.
@@ -76,8 +89,8 @@ struct ServerState {
   const Guard& guard;
   const std::filesystem::path upload_folder;
   const ServerOptions options;
-  std::unordered_map<const Route*, RouteMetrics> route_metrics;  // constant after construction
-  const metrics::Counter unrouted;                               // requests that found no route, or were no HTTP
+  std::unordered_map<const Route*, std::unique_ptr<RouteMetrics>> route_metrics;  // constant after construction
+  const metrics::Counter unrouted;  // requests that found no route, or were no HTTP
   const metrics::Gauge connections_gauge;
 
   asio::thread_pool workers;

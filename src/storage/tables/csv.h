@@ -36,6 +36,7 @@ struct CsvOptions {
   std::size_t columns_max = 4096;
   std::size_t cell_bytes_max = std::size_t{1} << 20;
   std::size_t row_bytes_max = std::size_t{16} << 20;
+  std::size_t read_bytes = std::size_t{1} << 20;  // how much is read at once; no result depends on it
 };
 
 struct CsvShape {

@@ -15,20 +15,33 @@
 namespace tidemill::tables {
 namespace {
 
-constexpr std::size_t kBufferBytes = std::size_t{1} << 20;
 constexpr std::string_view kDelimiters = ",;\t|";
 
-// Returns the delimiter that stands most often outside of quotes in the first line.
+std::string_view without_blank_start(std::string_view text) {
+  return text.substr(std::min(text.find_first_not_of("\r\n"), text.size()));
+}
+
+// Returns the delimiter that stands most often outside of quotes in the first line that is not blank.
 char find_delimiter(std::string_view text) {
   std::array<std::size_t, 4> counts{};
   bool quoted = false;
-  for (const char c : text) {
+  for (const char c : without_blank_start(text)) {
     if (c == '"') quoted = !quoted;
     if (quoted) continue;
     if (c == '\n' || c == '\r') break;
     if (const auto which = kDelimiters.find(c); which != std::string_view::npos) ++counts[which];
   }
   return kDelimiters[static_cast<std::size_t>(std::ranges::max_element(counts) - counts.begin())];
+}
+
+// Returns whether the text has a line that is not blank, with its end.
+bool has_whole_line(std::string_view text) {
+  bool quoted = false;
+  for (const char c : without_blank_start(text)) {
+    if (c == '"') quoted = !quoted;
+    if (!quoted && (c == '\n' || c == '\r')) return true;
+  }
+  return false;
 }
 
 std::string lower_ascii(std::string text) {
@@ -46,7 +59,10 @@ std::string shown(std::string_view text) {
 }  // namespace
 
 CsvReader::CsvReader(std::filesystem::path file, FileDescriptor descriptor, const CsvOptions& options)
-    : file_(std::move(file)), options_(options), descriptor_(std::move(descriptor)), buffer_(kBufferBytes, '\0') {}
+    : file_(std::move(file)),
+      options_(options),
+      descriptor_(std::move(descriptor)),
+      buffer_(std::max<std::size_t>(16, std::min(options.read_bytes, options.row_bytes_max)), '\0') {}
 
 std::unexpected<Error> CsvReader::wrong(std::string_view reason, std::string_view what, std::string_view remedy) const {
   return fail(Code::kInvalidArgument, std::string(reason), fmt::format("Line {} of the CSV {}.", line_, what),
@@ -79,7 +95,9 @@ Result<void> CsvReader::check_start() {
     return wrong("csv.binary", "is an archive or a workbook", "Unpack it, or export the sheet as CSV.");
   }
   if (start.starts_with("\xEF\xBB\xBF")) begin_ = 3;
-  delimiter_ = find_delimiter(start.substr(begin_));
+  // The whole header decides on the delimiter, however much of the file has been read so far.
+  while (!at_end_ && !has_whole_line(std::string_view(buffer_).substr(begin_, filled_ - begin_))) TM_CHECK(refill());
+  delimiter_ = find_delimiter(std::string_view(buffer_).substr(begin_, filled_ - begin_));
   return {};
 }
 

@@ -91,6 +91,7 @@ TEST_F(CsvTest, DelimitersBomBlankLinesAndLastLineWithoutEnd) {
             "a:integer b:integer 2");
   EXPECT_EQ(types("a\tb,c\td\n1\t2\t3\n"), "a:integer b,c:integer d:integer 1");
   EXPECT_EQ(types("\"a,b,c\"|d\n1|2\n"), "a,b,c:integer d:integer 1");
+  EXPECT_EQ(types("\n\r\na;b\n1;2\n"), "a:integer b:integer 1");
   const Frame one = read("a\n1\n\n3\n");
   EXPECT_THAT(one.find("a")->valid, ElementsAre(1, 0, 1));
   EXPECT_EQ(types("a, b \n 1 , 2\n"), "a:integer  b :integer 1");
@@ -167,7 +168,9 @@ TEST_F(CsvTest, RandomTablesComeBack) {
         text += (c > 0 ? ",\"" : "\"") + doubled + "\"";
       }
     }
-    const Frame frame = read(text);
+    CsvOptions options;
+    options.read_bytes = round % 2 == 0 ? 16 + random() % 100 : options.read_bytes;
+    const Frame frame = read(text, options);
     ASSERT_EQ(frame.rows, rows);
     for (std::size_t c = 0; c < columns; ++c) ASSERT_EQ(frame.columns[c].texts(), want[c]);
   }

@@ -160,10 +160,9 @@ TEST_F(FlightsTest, WindowsAreWhatDuckDbCountsUp) {
     const Frame asked =
         year_->tables
             ->query(
-                {"asked",
-                 fmt::format("SELECT DISTINCT {0}, sched_dep_ms // 3600000 * 3600000 AS sched_dep_ms "
-                             "FROM flights WHERE month(make_timestamp(sched_dep_ms * 1000)) = 3 ORDER BY 1, 2",
-                             key)},
+                {"asked", fmt::format("SELECT DISTINCT {0}, sched_dep_ms // 3600000 * 3600000 AS sched_dep_ms "
+                                      "FROM flights WHERE month(make_timestamp(sched_dep_ms * 1000)) = 3 ORDER BY 1, 2",
+                                      key)},
                 {}, {{"flights", &year_->flights}})
             .value();
     ASSERT_GT(asked.rows, 1'000u);

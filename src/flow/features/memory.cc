@@ -89,7 +89,7 @@ Result<void> SourceMemory::add(const tables::Frame& rows) {
   std::sort(order.begin(), order.end(), [](const Keyed& a, const Keyed& b) {
     return std::tie(a.known_ms, a.id, a.row) < std::tie(b.known_ms, b.id, b.row);
   });
-  versions_.reserve(versions_.size() + order.size());
+  newest_.reserve(newest_.size() + order.size());
   for (const Keyed& one : order) insert(columns, one);
   for (Series* series : touched_) {
     if (series->dirty()) series->finish();
@@ -99,48 +99,41 @@ Result<void> SourceMemory::add(const tables::Frame& rows) {
 }
 
 void SourceMemory::insert(const TypedColumns& columns, const Keyed& keyed) {
-  const std::size_t row = keyed.row;
-  const std::int64_t at_ms = keyed.known_ms;
-  Versions& versions = versions_[keyed.id];
-  const auto next = std::lower_bound(versions.begin(), versions.end(), at_ms,
-                                     [](const Version& v, std::int64_t ms) { return v.known_ms < ms; });
-  const bool replaces = next != versions.end() && next->known_ms == at_ms;
-  Series::Row mine;
-  mine.known_ms = at_ms;
-  mine.id = keyed.id;
-  mine.event_ms = event_of(columns, keyed);
-  if (replaces) {
-    const auto after = std::next(next);
-    mine.until_ms = after == versions.end() ? kForever : after->known_ms;
-  } else if (next != versions.end()) {
-    mine.until_ms = next->known_ms;
+  std::uint32_t& newest = newest_.try_emplace(keyed.id, kNoVersion).first->second;
+  std::uint32_t later = kNoVersion;
+  std::uint32_t mine = newest;  // the version itself if it is there, else the one before it
+  while (mine != kNoVersion && versions_[mine].known_ms > keyed.known_ms) {
+    later = mine;
+    mine = versions_[mine].earlier;
   }
-  Version fresh{at_ms, std::vector<Series*>(groups_.size(), nullptr)};
+  const bool replaces = mine != kNoVersion && versions_[mine].known_ms == keyed.known_ms;
+  const std::uint32_t corrected = mine;
+  if (!replaces) {
+    mine = static_cast<std::uint32_t>(versions_.size());
+    versions_.push_back({keyed.known_ms, corrected});
+    series_.resize(series_.size() + groups_.size(), nullptr);
+    (later == kNoVersion ? newest : versions_[later].earlier) = mine;
+    if (keyed.known_ms != kAlways) newest_known_ms_ = std::max(newest_known_ms_, keyed.known_ms);
+  }
+  Series::Row row;
+  row.known_ms = keyed.known_ms;
+  row.id = keyed.id;
+  row.event_ms = event_of(columns, keyed);
+  if (later != kNoVersion) row.until_ms = versions_[later].known_ms;
   for (std::size_t g = 0; g < groups_.size(); ++g) {
-    Series* const series = series_of(g, columns, row);
-    fresh.series[g] = series;
-    Series* const old = replaces ? next->series[g] : nullptr;
-    if (old != nullptr && old != series) touched(old)->erase(at_ms, keyed.id);
-    if (series == nullptr) continue;
-    if (old == series) {
-      touched(series)->overwrite(at_ms, keyed.id, mine.event_ms, cells_of(plan_.groups[g], columns, row));
-    } else {
-      touched(series)->add(mine, cells_of(plan_.groups[g], columns, row));
+    Series*& place = series_[mine * groups_.size() + g];
+    Series* const old = place;
+    place = series_of(g, columns, keyed.row);
+    if (old != nullptr && old != place) touched(old)->erase(row.known_ms, row.id);
+    if (place != nullptr && old == place) {
+      touched(place)->overwrite(row.known_ms, row.id, row.event_ms, cells_of(plan_.groups[g], columns, keyed.row));
+    } else if (place != nullptr) {
+      touched(place)->add(row, cells_of(plan_.groups[g], columns, keyed.row));
     }
+    if (replaces || corrected == kNoVersion) continue;
+    Series* const before = series_[corrected * groups_.size() + g];
+    if (before != nullptr) touched(before)->set_until(versions_[corrected].known_ms, row.id, row.known_ms);
   }
-  if (replaces) {
-    *next = std::move(fresh);
-    return;
-  }
-  if (next != versions.begin()) {
-    const Version& corrected = *std::prev(next);
-    for (Series* series : corrected.series) {
-      if (series != nullptr) touched(series)->set_until(corrected.known_ms, keyed.id, at_ms);
-    }
-  }
-  versions.insert(next, std::move(fresh));
-  ++rows_;
-  if (at_ms != kAlways) newest_known_ms_ = std::max(newest_known_ms_, at_ms);
 }
 
 std::int64_t SourceMemory::event_of(const TypedColumns& columns, const Keyed& keyed) const {
@@ -198,11 +191,7 @@ Series* SourceMemory::touched(Series* series) {
 void SourceMemory::drop_before(std::int64_t known_ms) {
   if (plan_.always_known() || known_ms <= complete_from_ms_) return;
   complete_from_ms_ = known_ms;
-  for (auto id = versions_.begin(); id != versions_.end();) {
-    const std::size_t dropped = std::erase_if(id->second, [&](const Version& v) { return v.known_ms < known_ms; });
-    rows_ -= dropped;
-    id = id->second.empty() ? versions_.erase(id) : std::next(id);
-  }
+  drop_versions_before(known_ms);
   for (const auto& group : groups_) {
     for (auto one = group->series.begin(); one != group->series.end();) {
       one->second->drop_before(known_ms);
@@ -210,6 +199,26 @@ void SourceMemory::drop_before(std::int64_t known_ms) {
       one = one->second->size() == 0 ? group->series.erase(one) : std::next(one);
     }
   }
+}
+
+void SourceMemory::drop_versions_before(std::int64_t known_ms) {
+  std::vector<Version> kept;
+  std::vector<Series*> series;
+  for (auto id = newest_.begin(); id != newest_.end();) {
+    std::uint32_t* end = &id->second;  // where the chain of the kept ones goes on
+    for (std::uint32_t at = id->second; at != kNoVersion && versions_[at].known_ms >= known_ms;
+         at = versions_[at].earlier) {
+      *end = static_cast<std::uint32_t>(kept.size());
+      kept.push_back({versions_[at].known_ms, kNoVersion});
+      const auto places = series_.begin() + static_cast<std::ptrdiff_t>(at * groups_.size());
+      series.insert(series.end(), places, places + static_cast<std::ptrdiff_t>(groups_.size()));
+      end = &kept.back().earlier;
+    }
+    const bool any = end != &id->second;
+    id = any ? std::next(id) : newest_.erase(id);
+  }
+  versions_ = std::move(kept);
+  series_ = std::move(series);
 }
 
 const Series* SourceMemory::find(std::size_t group, std::string_view key) const {

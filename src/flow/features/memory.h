@@ -37,7 +37,7 @@ class SourceMemory {
   [[nodiscard]] const Series* find(std::size_t group, std::string_view key) const;
   [[nodiscard]] const std::string& text(std::uint64_t index) const { return texts_[index]; }
 
-  [[nodiscard]] std::size_t rows() const { return rows_; }
+  [[nodiscard]] std::size_t rows() const { return versions_.size(); }
   [[nodiscard]] std::int64_t newest_known_ms() const { return newest_known_ms_; }  // the minimum: none
   [[nodiscard]] std::int64_t complete_from_ms() const { return complete_from_ms_; }
 
@@ -55,12 +55,12 @@ class SourceMemory {
     Series::Layout layout;
     ByKey series;
   };
-  // One version of a row: when it became known, and in which series of each group it stands (null: no key).
+  // One version of a row. Versions of an id are a chain from the newest to the oldest; nearly all are alone.
   struct Version {
     std::int64_t known_ms = 0;
-    std::vector<Series*> series;
+    std::uint32_t earlier = kNoVersion;  // index into versions_
   };
-  using Versions = std::vector<Version>;  // by known_ms
+  static constexpr std::uint32_t kNoVersion = std::numeric_limits<std::uint32_t>::max();
 
   struct Keyed;
   void insert(const TypedColumns& columns, const Keyed& keyed);
@@ -69,16 +69,18 @@ class SourceMemory {
   [[nodiscard]] std::span<const Cell> cells_of(const GroupPlan& plan, const TypedColumns& columns, std::size_t row);
   [[nodiscard]] std::uint64_t text_index(const std::string& text);
   [[nodiscard]] Series* touched(Series* series);
+  void drop_versions_before(std::int64_t known_ms);
 
   const SourcePlan& plan_;
   std::vector<std::unique_ptr<Group>> groups_;
-  std::unordered_map<RowId, Versions, IdHash> versions_;
+  std::vector<Version> versions_;
+  std::vector<Series*> series_;  // by version and group: where it stands; null: it has no key there
+  std::unordered_map<RowId, std::uint32_t, IdHash> newest_;  // by id: index into versions_
   std::vector<std::string> texts_;
   std::unordered_map<std::string, std::uint64_t, Hash, std::equal_to<>> text_index_;
   std::vector<Series*> touched_;  // to be finished
   std::string key_;               // scratch
   std::vector<Cell> cells_;       // scratch
-  std::size_t rows_ = 0;
   std::int64_t newest_known_ms_ = std::numeric_limits<std::int64_t>::min();
   std::int64_t complete_from_ms_ = std::numeric_limits<std::int64_t>::min();
 };

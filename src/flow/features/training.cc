@@ -79,7 +79,12 @@ class Population {
   }
 
   void choose(const Column& at) {
-    std::unordered_map<std::string, std::optional<std::size_t>> by_id;
+    struct Best {
+      bool usable = false;
+      std::size_t row = 0;
+    };
+    std::unordered_map<std::string, Best> by_id;
+    if (!spec_.id.empty()) by_id.reserve(frame_.rows);
     std::vector<const Column*> id;
     for (const std::string& name : spec_.id) id.push_back(frame_.find(name));
     std::string key;
@@ -93,12 +98,12 @@ class Population {
       }
       key.clear();
       for (const Column* column : id) append_key(key, *column, row);
-      std::optional<std::size_t>& best = by_id[key];
-      if (usable && (!best || known_later(row, *best))) best = row;
+      Best& best = by_id[key];
+      if (usable && (!best.usable || known_later(row, best.row))) best = {true, row};
     }
     for (const auto& [text, best] : by_id) {
-      if (best) rows_.push_back(*best);
-      if (!best) ++unlabelled_;
+      if (best.usable) rows_.push_back(best.row);
+      if (!best.usable) ++unlabelled_;
     }
     std::ranges::sort(rows_);
     std::ranges::stable_sort(rows_, {}, [&](std::size_t row) { return at.integers()[row]; });

@@ -40,6 +40,17 @@ Result<runs::Metric> read_metric(const Fields& fields) {
   return metric;
 }
 
+// Cuts a text after `characters_max` characters. MLflow's server does so with long parameters and tags, and autologging code relies on it.
+void shorten(std::string& text, std::int64_t characters_max) {
+  if (static_cast<std::int64_t>(text.size()) <= characters_max) return;
+  std::int64_t left = characters_max;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if ((static_cast<unsigned char>(text[i]) & 0xC0) == 0x80 || left-- > 0) continue;
+    text.resize(i);
+    return;
+  }
+}
+
 Result<runs::Batch> read_batch(const Fields& fields) {
   runs::Batch batch;
   for (const Fields& item : TM_TRY(fields.objects("metrics"))) batch.metrics.push_back(TM_TRY(read_metric(item)));
@@ -56,6 +67,8 @@ void add_log(Endpoints& endpoints, runs::Runs& runs, std::string_view path, std:
     if (!id) return done(std::unexpected(id.error()));
     auto batch = read(call.fields);
     if (!batch) return done(std::unexpected(std::move(batch).error()));
+    for (runs::KeyValue& param : batch->params) shorten(param.value, runs.limits().param_chars_max);
+    for (runs::KeyValue& tag : batch->tags) shorten(tag.value, runs.limits().tag_chars_max);
     log(runs, call, *id, *std::move(batch), std::move(done));
   });
 }

@@ -18,7 +18,10 @@ Result<std::string> history(runs::Runs& runs, const Call& call) {
   if (wanted && *wanted < 1) return invalid_value("max_results", *wanted, "a number from 1");
   const std::int64_t limit = wanted ? std::min(*wanted, runs.limits().history_results_max) : kUnpagedMax;
   const std::int64_t offset = TM_TRY(offset_of(TM_TRY(call.fields.text("page_token"))));
-  const auto page = TM_TRY(runs.database().read([&](sql::Tx& tx) { return runs.history(tx, id, key, limit, offset); }));
+  auto found = runs.database().read([&](sql::Tx& tx) { return runs.history(tx, id, key, limit, offset); });
+  // MLflow answers a run that does not exist as one without points.
+  if (!found && found.error().code != Code::kNotFound) return std::unexpected(found.error());
+  const auto page = found ? *std::move(found) : runs::Page<runs::Point>();
   JsonText json;
   json.begin_object().key("metrics").begin_array();
   for (const runs::Point& point : page.items) {

@@ -140,12 +140,7 @@ Result<void> check(const runs::Comparison& comparison) {
 }
 
 bool fits(const runs::Comparison& comparison, const models::Version& version) {
-  if (comparison.entity == "tag" || comparison.entity == "tags") {
-    const auto tag = version.tags.find(comparison.key);
-    if (comparison.op == runs::Operator::is_null) return tag == version.tags.end();
-    if (tag == version.tags.end()) return false;
-    return comparison.op == runs::Operator::is_not_null || runs::holds(comparison, tag->second);
-  }
+  if (comparison.entity == "tag" || comparison.entity == "tags") return fits_tags(comparison, version.tags);
   if (comparison.key == "name") return runs::holds(comparison, version.model);
   if (comparison.key == "run_id") return runs::holds(comparison, version.run_id);
   if (comparison.key == "source_path") return runs::holds(comparison, version.source);

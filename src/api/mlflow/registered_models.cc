@@ -10,11 +10,9 @@ namespace {
 
 constexpr std::int64_t kSearchedByDefault = 100;
 constexpr std::int64_t kSearchedMax = 1'000;
-constexpr std::string_view kPromptTag = "mlflow.prompt.is_prompt";
-
-bool is_prompt(const models::Model& model) {
-  const auto tag = model.tags.find(std::string(kPromptTag));
-  return tag != model.tags.end() && (tag->second == "true" || tag->second == "True");
+bool is_prompt(const models::Tags& tags) {
+  const auto tag = tags.find(std::string(kPromptTag));
+  return tag != tags.end() && (tag->second == "true" || tag->second == "True");
 }
 
 // Returns the newest version of each stage that has one, or of the stages asked for.
@@ -53,14 +51,9 @@ Result<std::string> wrapped_model(models::Models& models, sql::Tx& tx, const mod
   return json.take();
 }
 
-Result<bool> fits(const runs::Comparison& comparison, const models::Model& model) {
-  if (comparison.entity == "tag" || comparison.entity == "tags") {
-    const auto tag = model.tags.find(comparison.key);
-    if (comparison.op == runs::Operator::is_null) return tag == model.tags.end();
-    if (tag == model.tags.end()) return false;
-    return comparison.op == runs::Operator::is_not_null || runs::holds(comparison, tag->second);
-  }
-  return runs::holds(comparison, model.name);
+bool fits(const runs::Comparison& comparison, const models::Model& model) {
+  const bool by_tag = comparison.entity == "tag" || comparison.entity == "tags";
+  return by_tag ? fits_tags(comparison, model.tags) : runs::holds(comparison, model.name);
 }
 
 Result<void> check(const runs::Comparison& comparison) {
@@ -104,8 +97,8 @@ Result<std::string> search(models::Models& models, const Call& call) {
   const std::int64_t offset = TM_TRY(offset_of(TM_TRY(call.fields.text("page_token"))));
   return models.parts().database.read([&](sql::Tx& tx) -> Result<std::string> {
     auto found = TM_TRY(models.list_models(tx, [&](const models::Model& model) {
-      if (!prompts && is_prompt(model)) return false;
-      return std::ranges::all_of(filter, [&](const auto& comparison) { return fits(comparison, model).value_or(false); });
+      if (!prompts && is_prompt(model.tags)) return false;
+      return std::ranges::all_of(filter, [&](const auto& comparison) { return fits(comparison, model); });
     }));
     TM_CHECK(sort(found, order_by, limits));
     JsonText json;
@@ -175,6 +168,14 @@ void add_changes(Endpoints& endpoints, models::Models& all_models) {
 }
 
 }  // namespace
+
+bool fits_tags(const runs::Comparison& comparison, const models::Tags& tags) {
+  if (comparison.key == kPromptTag && comparison.op < runs::Operator::in) return runs::holds(comparison, is_prompt(tags) ? "true" : "false");
+  const auto tag = tags.find(comparison.key);
+  if (comparison.op == runs::Operator::is_null) return tag == tags.end();
+  if (tag == tags.end()) return false;
+  return comparison.op == runs::Operator::is_not_null || runs::holds(comparison, tag->second);
+}
 
 bool is_attribute(std::string_view entity) {
   return entity.empty() || entity == "attribute" || entity == "attributes" || entity == "attr";

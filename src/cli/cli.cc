@@ -71,7 +71,7 @@ void add_parameter(Bound& bound, const Parameter& parameter) {
     return;
   }
   CLI::Option* option = bound.app->add_option(parameter.name, bound.values[parameter.name], parameter.help);
-  if (!parameter.repeated) option->expected(1);
+  if (!parameter.repeated) option->expected(1)->allow_extra_args(false);  // else the first place takes all words
   if (parameter.repeated && parameter.name.starts_with("--")) option->expected(1)->take_all()->allow_extra_args(false);
   option->required(parameter.required);
 }

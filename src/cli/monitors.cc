@@ -19,7 +19,7 @@ Result<int> list(Call& call) {
 
 Result<int> windows(Call& call) {
   call.table(TM_TRY(call.client().get(api_path({"monitors", call.get("NAME"), "windows"}))), "windows",
-             {{"WINDOW", "label"}, {"ROWS", "rows"}, {"LABELLED", "labelled"}, {"AUC", "served.auc"}, {"BRIER", "served.brier"},
+             {{"WINDOW", "label"}, {"ROWS", "served.rows"}, {"LABELLED", "served.labelled"}, {"AUC", "served.auc"}, {"BRIER", "served.brier"},
               {"ALERTS", "alert_count"}});
   return kExitOk;
 }

@@ -121,11 +121,19 @@ class Datasets(_Noun):
     def get(self, name: str) -> Json:
         return self._get("datasets", name)
 
-    def version(self, name: str, number: int) -> Json:
+    def version(self, name: str, number: Union[int, str] = "latest") -> Json:
         return self._get("datasets", name, "versions", number)
 
     def versions(self, name: str) -> List[Json]:
         return self._get("datasets", name, "versions")["versions"]
+
+    def rows(self, name: str, number: int) -> Iterator[Json]:
+        """Yields every row of a version; missing values are None. For tables of up to about a million rows."""
+        offset: Optional[int] = 0
+        while offset is not None:
+            page = self._get("datasets", name, "versions", number, "rows", offset=offset, limit=1000)
+            yield from page["rows"]
+            offset = int(page["next"]) if page.get("next") else None
 
 
 class Features(_Noun):

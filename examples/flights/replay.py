@@ -11,6 +11,7 @@ close the window, retrain, test, begin a canary. Nothing here decides about any 
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List
@@ -103,6 +104,7 @@ class Replay:
         self._client = client
         self._year = year
         self._progress = progress
+        self._sources = ThreadPoolExecutor(3)
         self._month = 3
         self._canary = False
         self.predictions = 0
@@ -121,11 +123,13 @@ class Replay:
         if month_ends:
             # The month's files are there before the window closes, since the window's end is what starts a training.
             self._add_files(self._month)
-        if hour.landed:
-            client.features.push("flights", hour.landed)
-        if hour.weather:
-            client.features.push("weather", hour.weather)
-        client.predictions.label(NAME, hour.labels, until_ms=hour.start_ms)
+        # Three sources that know nothing of each other hand in at the same time; the question waits for all of them.
+        handed_in = [self._sources.submit(client.predictions.label, NAME, hour.labels, until_ms=hour.start_ms)]
+        for dataset, rows in (("flights", hour.landed), ("weather", hour.weather)):
+            if rows:
+                handed_in.append(self._sources.submit(client.features.push, dataset, rows))
+        for each in handed_in:
+            each.result()
         if month_ends:
             self._settle()  # the new month's canary begins before its next flight is asked about
         if hour.request:

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <cstring>
 
 #include "base/log.h"
@@ -146,6 +147,7 @@ Result<void> Journal::begin_file(std::uint64_t number) {
 
 void Journal::append(std::string payload, bool durable, std::function<void(Result<void>)> done) {
   std::optional<Error> refusal;
+  bool wake = false;
   {
     const std::lock_guard lock(mutex_);
     if (!healthy_ || closing_) {
@@ -164,15 +166,19 @@ void Journal::append(std::string payload, bool durable, std::function<void(Resul
       refusal = Error{
           Code::kExhausted, "predictions.log_full", "The prediction log cannot follow.", "Try again in a second.", {}};
     } else {
+      const bool had_to = must_write();
       pending_bytes_ += payload.size();
+      urgent_ = urgent_ || durable;
+      wake = pending_.empty() || (!had_to && must_write());
       pending_.push_back({std::move(payload), durable, std::move(done)});
     }
   }
-  if (refusal) {
-    done(std::unexpected(*std::move(refusal)));
-  } else {
-    ready_.notify_one();
-  }
+  if (refusal) return done(std::unexpected(*std::move(refusal)));
+  if (wake) ready_.notify_one();
+}
+
+bool Journal::must_write() const {
+  return closing_ || urgent_ || pending_bytes_ >= options_.gather_bytes || rotations_asked_ > rotations_done_;
 }
 
 void Journal::rotate() {
@@ -190,8 +196,12 @@ void Journal::loop() {
     {
       std::unique_lock lock(mutex_);
       ready_.wait(lock, [&] { return closing_ || !pending_.empty() || rotations_asked_ > rotations_done_; });
+      if (!must_write()) {
+        ready_.wait_for(lock, std::chrono::milliseconds(options_.gather_ms), [&] { return must_write(); });
+      }
       group.swap(pending_);
       pending_bytes_ = 0;
+      urgent_ = false;
       rotations = rotations_asked_;
       last = closing_;
     }

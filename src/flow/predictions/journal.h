@@ -29,6 +29,9 @@ constexpr std::uint32_t kRecordBytesMax = 64u << 20;
 struct JournalOptions {
   std::uint64_t file_bytes_max = 32u << 20;     // then the next file begins
   std::uint64_t pending_bytes_max = 64u << 20;  // records waiting for the disk; past it append answers kExhausted
+  // Records that nobody waits for gather this long, or until there are so many, before the thread is woken for them.
+  std::int64_t gather_ms = 20;
+  std::uint64_t gather_bytes = 256u << 10;
 };
 
 // Owns its thread, which writes and syncs whole groups of records: while one sync runs the next records gather.
@@ -70,6 +73,7 @@ class Journal {
   [[nodiscard]] Result<void> replay(std::uint64_t number);
   [[nodiscard]] Result<void> begin_file(std::uint64_t number);
   void loop();
+  [[nodiscard]] bool must_write() const;  // with mutex_ held
   [[nodiscard]] Result<void> write_group(const std::vector<Pending>& group);
   void next_file();
 
@@ -87,6 +91,7 @@ class Journal {
   std::condition_variable rotated_;
   std::vector<Pending> pending_;       // guarded by mutex_
   std::uint64_t pending_bytes_ = 0;    // guarded by mutex_
+  bool urgent_ = false;                // somebody waits for a pending record; guarded by mutex_
   std::uint64_t rotations_asked_ = 0;  // guarded by mutex_
   std::uint64_t rotations_done_ = 0;   // guarded by mutex_
   bool healthy_ = true;                // guarded by mutex_

@@ -116,7 +116,7 @@ std::int64_t Monitors::now_of(const Monitor& monitor) const {
 
 Result<std::optional<Monitors::Due>> Monitors::due(const Monitor& monitor, std::optional<std::int64_t> next_start_ms) {
   const auto stats = parts_.predictions.stats(monitor.deployment);
-  if (stats.watermark_ms == 0) return std::optional<Due>();
+  if (stats.first_ms == 0) return std::optional<Due>();  // labels may have come, but nothing was asked yet
   const auto calendar = TM_TRY(Calendar::create(monitor.window, monitor.utc_offset_minutes));
   const std::int64_t maturity_ms = TM_TRY(parse_duration_ms(monitor.maturity));
   const std::int64_t start_ms = next_start_ms.value_or(stats.first_ms);  // the first window is the one of the oldest prediction

@@ -44,8 +44,8 @@ bool heeds(const Trigger& trigger, const events::Event& event) {
 
 std::string cause_of(const events::Event& event) {
   std::string cause = event.kind + " " + event.subject;
-  if (const json::Value* message = event.payload.if_contains("message"); message != nullptr && message->is_string()) {
-    cause += ": " + std::string(message->get_string());
+  if (const json::Value* why = event.payload.if_contains("cause"); why != nullptr && why->is_string()) {
+    cause += ": " + std::string(why->get_string());
   }
   return printable_utf8(cause, kCauseMax);
 }

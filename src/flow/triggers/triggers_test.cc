@@ -65,7 +65,7 @@ TEST_F(TriggersTest, AnEventStartsThePipelineWithItsValues) {
   emit("monitors.alerted", "monitors/other", {{"model", "x"}});
   emit("monitors.closed", "monitors/flights", {{"model", "x"}});
   emit("monitors.alerted", "monitors/flights/2013-03",
-       {{"model", "delay"}, {"auc", 0.61}, {"message", "AUC 0.61 < 0.68"}});
+       {{"model", "delay"}, {"auc", 0.61}, {"cause", "AUC 0.61 < 0.68"}});
   const auto fired = await_fires(1);
   settle();
   ASSERT_EQ(fires().size(), 1U);

@@ -26,7 +26,7 @@ function option(months: Months, words: { loop: string; frozen: string; limit: st
     animation: false,
     textStyle: { color: ink },
     grid: { left: 48, right: 90, top: 36, bottom: 28 },
-    legend: { textStyle: { color: ink } },
+    legend: { top: 0, textStyle: { color: ink } },
     tooltip: { trigger: "axis", valueFormatter: (value: number | null) => (value === null ? "–" : value.toFixed(4)) },
     xAxis: { type: "category", data: months.labels, axisLabel: { color: ink } },
     yAxis: { type: "value", scale: true, name: "AUC", axisLabel: { color: ink }, nameTextStyle: { color: ink } },

@@ -128,7 +128,7 @@ class Datasets(_Noun):
         return self._get("datasets", name, "versions")["versions"]
 
     def rows(self, name: str, number: int) -> Iterator[Json]:
-        """Yields every row of a version; missing values are None. For tables of up to about a million rows."""
+        """Yields every row of a version; missing values are None. Asks for a thousand at a time."""
         offset: Optional[int] = 0
         while offset is not None:
             page = self._get("datasets", name, "versions", number, "rows", offset=offset, limit=1000)

@@ -2,8 +2,10 @@
 
     python prepare.py FILE.csv
 
-FILE.csv has 569 rows: id, 30 measurements of cell nuclei, malignant (0 or 1). Beside it come one.json (a question about one patient),
-day-1.json, day-2.json (a hundred each, of 3 and 4 March 2025) and day-1-labels.json, day-2-labels.json (what the biopsies said).
+FILE.csv has 569 rows: id, 30 measurements of cell nuclei, malignant (0 or 1). Beside it come one.json (a question about
+one patient), day-1.json, day-2.json (a hundred each, of 3 and 4 March 2025) and day-1-labels.json, day-2-labels.json
+(what the biopsies said).
+
 Source: W. Wolberg, O. Mangasarian, N. Street, W. Street, Breast Cancer Wisconsin (Diagnostic), 1995, CC BY 4.0.
 """
 

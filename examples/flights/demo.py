@@ -39,6 +39,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=ROOT / "build" / "demo", help="folder for everything (build/demo); emptied first")
     parser.add_argument("--port", type=int, default=0, help="port of the server (a free one near 7070)")
     parser.add_argument("--url", help="use the server at this address instead of starting one")
+    parser.add_argument("--until", type=int, default=12, choices=range(3, 13), metavar="MONTH", help="end the replay after this month (12)")
     return parser.parse_args()
 
 
@@ -170,11 +171,11 @@ class Demo:
         wang.triggers.add(definition("trigger.yaml"))
         self.console.step("Live", f"{self.url}/v2/models/{NAME}/infer; from here on no hand touches it")
 
-    def replay(self, year: Year) -> Replay:
+    def replay(self, year: Year, until: int) -> Replay:
         def progress(done: int, total: int, day: str) -> None:
             self.console.bar(done / total, f"{day}  {done:,} predictions")
 
-        replay = Replay(self.clients["replay"], year, progress)
+        replay = Replay(self.clients["replay"], year, until, progress)
         replay.run()
         self.console.step("Replayed", f"{replay.predictions:,} predictions")
         return replay
@@ -216,18 +217,18 @@ def gain(proof: Dict[str, Any]) -> float:
     return statistics.mean(m["auc_loop"] - m["auc_frozen"] for m in months) if months else 0.0
 
 
-def closed(proof: Dict[str, Any]) -> List[str]:
-    """Returns what speaks against "the loop closed and won"; nothing if it did."""
+def closed(proof: Dict[str, Any], until: int) -> List[str]:
+    """Returns what speaks against "the loop closed and won"; nothing if it did. Winning is asked of the whole year."""
     faults = []
-    if [m["month"] for m in proof["months"]] != [f"2013-{n:02}" for n in range(3, 13)]:
-        faults.append("not every month from March to December has a window")
+    if [m["month"] for m in proof["months"]] != [f"2013-{n:02}" for n in range(3, until + 1)]:
+        faults.append("not every month has its window")
     if not any(m["retrained"] for m in proof["months"]):
         faults.append("nothing was retrained")
     if proof["promotions"] < 1:
         faults.append("nothing was promoted")
     if not proof["audit_ok"]:
         faults.append("the chain of events is broken")
-    if gain(proof) < GAIN_MIN:
+    if until == 12 and gain(proof) < GAIN_MIN:
         faults.append(f"the loop won {gain(proof):+.4f} AUC, less than {GAIN_MIN}")
     return faults
 
@@ -256,7 +257,7 @@ def main() -> int:
         server = Server(work / "data", options.port or free_port())
         console.step("Server", f"{server.url} (log: {work / 'server.log'})")
     try:
-        demo, proof = run(options.url or server.url, work / "files", console)
+        demo, proof = run(options, options.url or server.url, work / "files", console)
     except BaseException:
         if server:
             server.stop()
@@ -264,7 +265,7 @@ def main() -> int:
     show(proof, console)
     if options.json:
         options.json.write_text(json.dumps(proof, indent=2) + "\n")
-    faults = closed(proof)
+    faults = closed(proof, options.until)
     for fault in faults:
         print(f"  NOT CLOSED: {fault}")
     if server and options.once:
@@ -274,7 +275,7 @@ def main() -> int:
     return 1 if faults else 0
 
 
-def run(url: str, files: Path, console: Console) -> Tuple[Demo, Dict[str, Any]]:
+def run(options: argparse.Namespace, url: str, files: Path, console: Console) -> Tuple[Demo, Dict[str, Any]]:
     """Lives the year on the server at `url`; returns who lived it and what came of it."""
     prepare.write(files)
     year = Year(files)
@@ -286,7 +287,7 @@ def run(url: str, files: Path, console: Console) -> Tuple[Demo, Dict[str, Any]]:
     demo.features()
     demo.first_model()
     demo.release()
-    demo.replay(year)
+    demo.replay(year, options.until)
     return demo, demo.proof()
 
 

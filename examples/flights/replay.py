@@ -64,10 +64,9 @@ class Year:
         flights = pd.concat([pd.read_csv(self.flights_file(m), dtype={"tailnum": "object"}) for m in range(1, 13)])
         weather = pd.concat([pd.read_csv(self.weather_file(m)) for m in range(1, 13)])
         self._from_ms = month_start_ms(3)
-        self._until_ms = month_start_ms(13) + DAY_MS
         landed = flights[flights.landed_ms.notna()].astype({"landed_ms": "int64", "late": "int64"})
         asked = flights[flights.sched_dep_ms >= self._from_ms]
-        self.asked_total = len(asked)
+        self.asked_total = len(asked)  # if the whole year is lived
         self._asked = dict(list(asked.groupby(asked.sched_dep_ms // HOUR_MS)))
         self._landed = dict(list(landed.groupby(landed.landed_ms // HOUR_MS)))
         known_ms = weather.observed_ms + 55 * 60_000
@@ -79,8 +78,10 @@ class Year:
     def weather_file(self, month: int) -> Path:
         return self.folder / f"weather-2013-{month:02}.csv"
 
-    def hours(self) -> Iterator[Hour]:
-        for hour in range(self._from_ms // HOUR_MS, self._until_ms // HOUR_MS + 1):
+    def hours(self, until: int) -> Iterator[Hour]:
+        """Every hour from March on until a day after the month `until` has ended."""
+        until_ms = month_start_ms(until + 1) + DAY_MS
+        for hour in range(self._from_ms // HOUR_MS, until_ms // HOUR_MS + 1):
             landed, weather, asked = self._landed.get(hour - 1), self._weather.get(hour - 1), self._asked.get(hour)
             labels = []
             if landed is not None:
@@ -100,8 +101,9 @@ class Year:
 
 
 class Replay:
-    def __init__(self, client: tidemill.Client, year: Year, progress: Callable[[int, int, str], None]) -> None:
+    def __init__(self, client: tidemill.Client, year: Year, until: int, progress: Callable[[int, int, str], None]) -> None:
         self._client = client
+        self._until = until
         self._year = year
         self._progress = progress
         self._sources = ThreadPoolExecutor(3)
@@ -110,7 +112,7 @@ class Replay:
         self.predictions = 0
 
     def run(self) -> None:
-        for hour in self._year.hours():
+        for hour in self._year.hours(self._until):
             self._hand_in(hour)
             if hour.start_ms >= month_start_ms(self._month + 1) + DAY_MS:
                 self._end_month()

@@ -51,6 +51,10 @@ class Client:
         """Returns what every room is doing, and `idle`: whether nothing is queued, running or unjudged."""
         return self._transport.request("GET", path_of("loop"))
 
+    def idle(self) -> bool:
+        """Returns whether nothing is queued, running or due: what a test waits for."""
+        return self._transport.request("GET", path_of("loop", "idle"))["idle"]
+
 
 class _Noun:
     def __init__(self, transport: Transport) -> None:
@@ -253,9 +257,15 @@ class Predictions(_Noun):
         repeatable = "prediction_ids" in (request.get("parameters") or {})
         return self._transport.request("POST", path, json_body=dict(request), repeatable=repeatable)
 
-    def label(self, deployment: str, labels: Sequence[Mapping[str, Any]]) -> Json:
-        """Sends labels that have become known: [{"id": …, "label": 0 or 1, "at_ms": …}]; the last one of an id wins."""
-        return self._post("predictions", deployment, "labels", body={"labels": list(labels)}, repeatable=True)
+    def label(self, deployment: str, labels: Sequence[Mapping[str, Any]], *, until_ms: Optional[int] = None) -> Json:
+        """Sends labels that have become known: [{"id": …, "label": 0 or 1, "at_ms": …}]; the last one of an id wins.
+
+        `until_ms` says that every label known before it has now been sent; monitors on event time may close windows by it.
+        """
+        body: Json = {"labels": list(labels)}
+        if until_ms is not None:
+            body["until_ms"] = until_ms
+        return self._post("predictions", deployment, "labels", body=body, repeatable=True)
 
     def get(self, deployment: str, prediction: str) -> Json:
         return self._get("predictions", deployment, prediction)

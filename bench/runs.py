@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Logging to runs over HTTP: ours beside `mlflow server` on SQLite, the same requests, the same load tool (wrk), the same run.
+"""Logging to runs over HTTP: ours beside `mlflow server` on SQLite, with the same requests, in the same run.
 
     tools/setup bench && sudo apt-get install -y wrk
     bench/run runs [--seconds 5] [--json FILE]
 
-MLflow is measured both with its default workers and with one (with several, kept-alive connections lose some 40 ms each to Nagle and delayed
-acknowledgements); the better figure counts. Ours answers after the sync of its log. Every request carries points that were not there before. Figures
-depend on the machine and on what else runs there; the ratio is what counts.
+MLflow is measured both with its default workers and with one (with several, kept-alive connections lose some 40 ms
+each to Nagle and delayed acknowledgements); the better figure counts. Ours answers after the sync of its log. Every
+request carries points that were not there before. Figures depend on the machine and on what else runs there; the ratio
+is what counts. The load tool is wrk.
 """
 
 from __future__ import annotations
@@ -32,12 +33,13 @@ from tests.support.server import Server  # noqa: E402
 BATCH = 1_000
 KEYS = 10  # curves that a batch adds to
 
-# What is sent, by name: how a request's body is made, where it goes, and on how many connections. `n` counts the requests of this run of wrk
-# and `base` sets apart the runs, so that no point comes twice.
+# What is sent, by name: how a request's body is made, where it goes, and on how many connections. `n` counts the
+# requests of this run of wrk and `base` sets apart the runs, so that no point comes twice.
 CASES = {
     "log-metric": (
         """function body()
-  return '{"run_id":"%RUN%","key":"loss","value":0.' .. n .. ',"timestamp":' .. base + n .. ',"step":' .. base + n .. '}'
+  local at = base + n
+  return '{"run_id":"%RUN%","key":"loss","value":0.' .. n .. ',"timestamp":' .. at .. ',"step":' .. at .. '}'
 end""",
         "runs/log-metric",
         (1, 8, 64),
@@ -47,7 +49,8 @@ end""",
 function body()
   for i = 1, {BATCH} do
     local step = (base + n) * {BATCH // KEYS} + math.floor((i - 1) / {KEYS})
-    parts[i] = '{{"key":"m' .. i % {KEYS} .. '","value":0.' .. i .. ',"timestamp":' .. step .. ',"step":' .. step .. '}}'
+    local point = '","value":0.' .. i .. ',"timestamp":' .. step .. ',"step":' .. step .. '}}'
+    parts[i] = '{{"key":"m' .. i % {KEYS} .. point
   end
   return '{{"run_id":"%RUN%","metrics":[' .. table.concat(parts, ',') .. ']}}'
 end""",
@@ -63,6 +66,14 @@ end""",
     ),
 }
 
+DONE = """done = function(summary, latency, requests)
+  local errors = summary.errors
+  local broken = errors.connect + errors.read + errors.write
+  io.write(string.format('RESULT %d %d %d %d %d %d %d %d\\n', summary.requests, summary.duration,
+    latency:percentile(50), latency:percentile(99), latency.max, errors.status, broken, errors.timeout))
+end
+"""
+
 Figures = dict[str, dict[int, dict[str, float]]]
 _base = 0
 
@@ -77,9 +88,7 @@ def wrk(url: str, case: str, run: str, connections: int, seconds: int, folder: p
         f"local base, n = {_base}, 0\nwrk.method = 'POST'\nwrk.headers['Content-Type'] = 'application/json'\n"
         + make_body.replace("%RUN%", run)
         + "\nfunction request()\n  n = n + 1\n  return wrk.format(nil, nil, nil, body())\nend\n"
-        "done = function(summary, latency, requests)\n"
-        "  io.write(string.format('RESULT %d %d %d %d %d %d %d %d\\n', summary.requests, summary.duration, latency:percentile(50), latency:percentile(99), "
-        "latency.max, summary.errors.status, summary.errors.connect + summary.errors.read + summary.errors.write, summary.errors.timeout))\nend\n"
+        + DONE
     )
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "-s", str(script)]
     out = subprocess.run([*command, f"{url}/api/2.0/mlflow/{path}"], capture_output=True, text=True, check=True).stdout
@@ -87,7 +96,12 @@ def wrk(url: str, case: str, run: str, connections: int, seconds: int, folder: p
     assert found, out
     requests, duration, p50, p99, most, bad, broken, late = (int(n) for n in found[1].split())
     assert requests > 0 and bad == broken == late == 0, out
-    return {"requests_per_s": requests / (duration / 1e6), "p50_ms": p50 / 1e3, "p99_ms": p99 / 1e3, "max_ms": most / 1e3}
+    return {
+        "requests_per_s": requests / (duration / 1e6),
+        "p50_ms": p50 / 1e3,
+        "p99_ms": p99 / 1e3,
+        "max_ms": most / 1e3,
+    }
 
 
 def measure(url: str, seconds: int, folder: pathlib.Path) -> Figures:
@@ -103,7 +117,8 @@ def measure(url: str, seconds: int, folder: pathlib.Path) -> Figures:
 
 def better(a: Figures, b: Figures) -> Figures:
     return {
-        case: {c: max(a[case][c], b[case][c], key=lambda figure: figure["requests_per_s"]) for c in a[case]} for case in a
+        case: {c: max(a[case][c], b[case][c], key=lambda figure: figure["requests_per_s"]) for c in a[case]}
+        for case in a
     }
 
 
@@ -127,12 +142,17 @@ def main() -> None:
     show(ours, theirs)
     if options.json:
         figures = {"Tidemill": ours, "MLflow, default workers": peers[0], "MLflow, one worker": peers[1]}
-        options.json.write_text(json.dumps({"cpus": os.cpu_count(), "load": os.getloadavg()[0], "figures": figures}, indent=1))
+        options.json.write_text(
+            json.dumps({"cpus": os.cpu_count(), "load": os.getloadavg()[0], "figures": figures}, indent=1)
+        )
 
 
 def show(ours: Figures, theirs: Figures) -> None:
-    print(f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}; wrk on the same machine; MLflow: the better of two settings\n")
-    print(f"{'':28}{'conn.':>6}{'ours/s':>10}{'MLflow/s':>10}{'ratio':>8}{'p50 ms':>16}{'p99 ms':>18}{'ratio':>8}")
+    print(
+        f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}; wrk on the same machine; MLflow: the better of two settings\n"
+    )
+    heads = [("conn.", 6), ("ours/s", 10), ("MLflow/s", 10), ("ratio", 8), ("p50 ms", 16), ("p99 ms", 18), ("ratio", 8)]
+    print(" " * 28 + "".join(name.rjust(width) for name, width in heads))
     for case, by_connections in ours.items():
         for connections, mine in by_connections.items():
             other = theirs[case][connections]

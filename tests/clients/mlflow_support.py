@@ -30,7 +30,12 @@ def mlflow_server(folder: pathlib.Path, *flags: str) -> Iterator[str]:
     """A real `mlflow server` on SQLite in `folder`; yields its URL."""
     port = free_port()
     argv = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
-    argv += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "artifacts")]
+    argv += [
+        "--backend-store-uri",
+        f"sqlite:///{folder}/mlflow.db",
+        "--artifacts-destination",
+        str(folder / "artifacts"),
+    ]
     env = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"}
     url = f"http://127.0.0.1:{port}"
     with (folder / "mlflow.log").open("wb") as log:

@@ -14,7 +14,6 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag, ViewType
 from mlflow.exceptions import MlflowException, RestException
-
 from mlflow_support import call
 
 
@@ -66,9 +65,7 @@ def test_the_fluent_way(experiment):
     assert run.data.metrics == {"loss": 0.2, "auc": 0.7, "brier": 0.2}
     assert run.data.tags["team"] == "risk" and run.data.tags["空"] == "值"
     assert run.data.tags["mlflow.note.content"] == "why"
-    found = mlflow.search_runs(
-        [experiment], f"tags.mlflow.parentRunId = '{outer.info.run_id}'", output_format="list"
-    )
+    found = mlflow.search_runs([experiment], f"tags.mlflow.parentRunId = '{outer.info.run_id}'", output_format="list")
     assert [r.info.run_id for r in found] == [inner.info.run_id]
     assert list(mlflow.search_runs([experiment], "metrics.auc > 0.65")["run_id"]) == [outer.info.run_id]
 
@@ -158,7 +155,9 @@ def test_data_sets_are_inputs(experiment):
     (got,) = mlflow.get_run(run.info.run_id).inputs.dataset_inputs
     assert (got.dataset.name, got.dataset.digest) == ("pairs", frame.digest)
     assert {tag.key: tag.value for tag in got.tags} == {"k": "v", "mlflow.data.context": "training"}
-    found = mlflow.search_runs([experiment], "dataset.name = 'pairs' AND dataset.context = 'training'", output_format="list")
+    found = mlflow.search_runs(
+        [experiment], "dataset.name = 'pairs' AND dataset.context = 'training'", output_format="list"
+    )
     assert [r.info.run_id for r in found] == [run.info.run_id]
 
 
@@ -172,8 +171,16 @@ def test_artifacts_go_up_and_come_down(client, run_id, tmp_path):
     (tmp_path / "dir/sub/big.bin").write_bytes(big)
     client.log_artifacts(run_id, tmp_path / "dir", "in")
     client.log_text(run_id, "text", "top.txt")
-    assert [(f.path, f.is_dir, f.file_size) for f in client.list_artifacts(run_id)] == [("in", True, None), ("top.txt", False, 4)]
-    assert sorted(f.path for f in client.list_artifacts(run_id, "in")) == ["in/100%.txt", "in/a b.txt", "in/empty", "in/sub"]
+    assert [(f.path, f.is_dir, f.file_size) for f in client.list_artifacts(run_id)] == [
+        ("in", True, None),
+        ("top.txt", False, 4),
+    ]
+    assert sorted(f.path for f in client.list_artifacts(run_id, "in")) == [
+        "in/100%.txt",
+        "in/a b.txt",
+        "in/empty",
+        "in/sub",
+    ]
     assert client.list_artifacts(run_id, "nothing") == []
     got = client.download_artifacts(run_id, "in", str(tmp_path))
     for path in ("a b.txt", "sub/汉字.txt", "100%.txt", "empty", "sub/big.bin"):
@@ -185,15 +192,33 @@ def test_artifacts_go_up_and_come_down(client, run_id, tmp_path):
 
 @pytest.mark.parametrize(
     "path",
-    ["../x", "a/../../x", "%2e%2e/x", "a/%2e%2e/%2e%2e/x", "..%2fx", "%252e%252e%252fx", "%25252e%25252e/x", "/etc/passwd",
-     "%2fetc/passwd", "a%00b", "C:/x", "a%23b", "a%5c..%5cx", "%2e%2e%5cx", "..", "a/.."],
-)  # fmt: skip
+    [
+        "../x",
+        "a/../../x",
+        "%2e%2e/x",
+        "a/%2e%2e/%2e%2e/x",
+        "..%2fx",
+        "%252e%252e%252fx",
+        "%25252e%25252e/x",
+        "/etc/passwd",
+        "%2fetc/passwd",
+        "a%00b",
+        "C:/x",
+        "a%23b",
+        "a%5c..%5cx",
+        "%2e%2e%5cx",
+        "..",
+        "a/..",
+    ],
+)
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
 def test_artifact_paths_lead_nowhere_else(tidemill, method, path):
     address = urllib.parse.urlparse(tidemill)
     connection = http.client.HTTPConnection(address.hostname, address.port, timeout=30)
     try:
-        connection.request(method, f"/api/2.0/mlflow-artifacts/artifacts/{path}", body=b"x" if method == "PUT" else None)
+        connection.request(
+            method, f"/api/2.0/mlflow-artifacts/artifacts/{path}", body=b"x" if method == "PUT" else None
+        )
         assert connection.getresponse().status in (400, 404)
     finally:
         connection.close()
@@ -249,7 +274,9 @@ def test_registered_models_are_kept_in_order(client):
     client.delete_registered_model(name + "-b")
 
 
-@pytest.mark.parametrize("source", ["/etc/passwd", "file:///etc/passwd", "../x", "runs:/0/../../x", "mlflow-artifacts:/../x", "./here"])
+@pytest.mark.parametrize(
+    "source", ["/etc/passwd", "file:///etc/passwd", "../x", "runs:/0/../../x", "mlflow-artifacts:/../x", "./here"]
+)
 def test_sources_of_versions_lead_nowhere_else(client, source):
     name = f"reg-{uuid.uuid4().hex}"
     client.create_registered_model(name)
@@ -302,10 +329,20 @@ def test_long_values_are_cut_as_mlflow_cuts_them(client, run_id):
 
 
 def test_bad_requests_are_the_callers_fault(tidemill, run_id):
-    for body in (b"{", b"[]", b"\xff", b'{"run_id": NaN}', b'{"run_id": 5}', b'{"a":' * 100 + b"1" + b"}" * 100, b'{"run_id": "\\ud800"}'):
+    for body in (
+        b"{",
+        b"[]",
+        b"\xff",
+        b'{"run_id": NaN}',
+        b'{"run_id": 5}',
+        b'{"a":' * 100 + b"1" + b"}" * 100,
+        b'{"run_id": "\\ud800"}',
+    ):
         status, answer = call(tidemill, "POST", "runs/log-batch", body)
         assert status == 400 and answer["error_code"] == "INVALID_PARAMETER_VALUE", body
     assert call(tidemill, "POST", "no/such/thing", {})[0] == 404
     assert call(tidemill, "GET", "no/such/thing")[1]["error_code"] == "ENDPOINT_NOT_FOUND"
-    status, answer = call(tidemill, "POST", "runs/search", {"experiment_ids": ["0"], "filter": "metrics.a > 1 OR metrics.b > 2"})
+    status, answer = call(
+        tidemill, "POST", "runs/search", {"experiment_ids": ["0"], "filter": "metrics.a > 1 OR metrics.b > 2"}
+    )
     assert status == 400 and answer["error_code"] == "INVALID_PARAMETER_VALUE"

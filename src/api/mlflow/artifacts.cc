@@ -13,8 +13,8 @@ namespace {
 constexpr std::uint64_t kInMemoryBytesMax = 1u << 20;  // larger files go to the client by way of the disk
 constexpr int kDecodingsMax = 8;
 
-// Refuses what leads elsewhere, however often it is escaped: a proxy or a client may have decoded it once more or once less than we did. The
-// path itself is taken as it came; the room checks that again by its own rule.
+// Refuses what leads elsewhere, however often it is escaped: a proxy or a client may have decoded it once more or once
+// less than we did. The path itself is taken as it came; the room checks that again by its own rule.
 Result<void> check_safe(std::string_view path) {
   const auto refuse = [&] {
     return fail(Code::kInvalidArgument, "mlflow.bad_path", fmt::format("Invalid path: '{}'.", path.substr(0, 256)),
@@ -23,7 +23,8 @@ Result<void> check_safe(std::string_view path) {
   std::string text(path);
   for (int i = 0; i < kDecodingsMax; ++i) {
     const bool drive = text.size() >= 2 && text[1] == ':' && (text.size() == 2 || text[2] == '/' || text[2] == '\\');
-    if (text.starts_with('/') || text.find('#') != std::string::npos || text.find('\\') != std::string::npos || drive) return refuse();
+    if (text.starts_with('/') || text.find('#') != std::string::npos || text.find('\\') != std::string::npos || drive)
+      return refuse();
     for (std::size_t from = 0; from <= text.size();) {
       const std::size_t slash = std::min(text.find('/', from), text.size());
       if (text.substr(from, slash - from) == "..") return refuse();
@@ -33,7 +34,8 @@ Result<void> check_safe(std::string_view path) {
     auto decoded = http::percent_decode(text);
     if (!decoded) {
       // A stray '%' is part of a name; a NUL or broken UTF-8 behind one is not.
-      return decoded.error().reason == "http.bad_escape" && text.find("%00") == std::string::npos ? Result<void>() : refuse();
+      return decoded.error().reason == "http.bad_escape" && text.find("%00") == std::string::npos ? Result<void>()
+                                                                                                  : refuse();
     }
     text = *std::move(decoded);
   }
@@ -70,7 +72,8 @@ std::string disposition_of(std::string_view path) {
   std::string escaped;
   for (const char c : name) {
     const auto byte = static_cast<unsigned char>(c);
-    const bool safe = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '.' || c == '_' || c == '-';
+    const bool safe =
+        (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '.' || c == '_' || c == '-';
     plain += safe ? c : '_';
     escaped += safe ? std::string(1, c) : fmt::format("%{:02X}", byte);
   }
@@ -78,7 +81,8 @@ std::string disposition_of(std::string_view path) {
   return fmt::format("attachment; filename={}; filename*=UTF-8''{}", plain, escaped);
 }
 
-Result<http::Response> download(runs::Runs& runs, const std::filesystem::path& scratch_folder, const std::string& path) {
+Result<http::Response> download(runs::Runs& runs, const std::filesystem::path& scratch_folder,
+                                const std::string& path) {
   TM_CHECK(check_safe(path));
   const auto artefact = TM_TRY(runs.database().read([&](sql::Tx& tx) { return runs.artefact(tx, path); }));
   const auto blob = blobs::BlobId::trusted(artefact.blob);
@@ -96,7 +100,8 @@ Result<http::Response> download(runs::Runs& runs, const std::filesystem::path& s
   return response;
 }
 
-Result<std::string> upload(runs::Runs& runs, const http::Request& request, const std::filesystem::path& scratch_folder) {
+Result<std::string> upload(runs::Runs& runs, const http::Request& request,
+                           const std::filesystem::path& scratch_folder) {
   const std::string& path = request.param("path");
   TM_CHECK(check_safe(path));
   if (!request.body_file.empty()) {
@@ -146,8 +151,8 @@ Result<std::string> list_of_run(runs::Runs& runs, const Call& call) {
   const std::string uri = artifact_uri(info);
   const auto root = own_path(uri);
   if (!root) {
-    return fail(Code::kUnimplemented, "mlflow.foreign_artifacts", fmt::format("The artifacts of run {} lie at '{}', not here.", id.str(), uri),
-                "List them there.");
+    return fail(Code::kUnimplemented, "mlflow.foreign_artifacts",
+                fmt::format("The artifacts of run {} lie at '{}', not here.", id.str(), uri), "List them there.");
   }
   JsonText json;
   json.begin_object().text("root_uri", uri);
@@ -156,18 +161,23 @@ Result<std::string> list_of_run(runs::Runs& runs, const Call& call) {
   return json.take();
 }
 
-Result<http::Response> download_of_run(runs::Runs& runs, const std::filesystem::path& scratch_folder, const http::Request& request) {
+Result<http::Response> download_of_run(runs::Runs& runs, const std::filesystem::path& scratch_folder,
+                                       const http::Request& request) {
   const Fields fields = TM_TRY(Fields::of(request));
   const auto id = TM_TRY(run_id(TM_TRY(fields.required("run_id", "run_uuid"))));
   const std::string path = TM_TRY(fields.required("path"));
   TM_CHECK(check_safe(path));
   const auto info = TM_TRY(runs.database().read([&](sql::Tx& tx) { return runs.info(tx, id); }));
   const auto root = own_path(artifact_uri(info));
-  if (!root) return fail(Code::kUnimplemented, "mlflow.foreign_artifacts", "The artifacts of this run lie elsewhere.", "Read them there.");
+  if (!root)
+    return fail(Code::kUnimplemented, "mlflow.foreign_artifacts", "The artifacts of this run lie elsewhere.",
+                "Read them there.");
   return download(runs, scratch_folder, *root + "/" + path);
 }
 
-http::Response response_of(Result<http::Response> result) { return result ? *std::move(result) : error_response(result.error()); }
+http::Response response_of(Result<http::Response> result) {
+  return result ? *std::move(result) : error_response(result.error());
+}
 
 }  // namespace
 

@@ -23,18 +23,30 @@ struct Mapping {
 
 Mapping mapping_of(Code code) {
   switch (code) {
-    case Code::kInvalidArgument: return {"INVALID_PARAMETER_VALUE", 400};
-    case Code::kUnauthenticated: return {"UNAUTHENTICATED", 401};
-    case Code::kPermissionDenied: return {"PERMISSION_DENIED", 403};
-    case Code::kNotFound: return {"RESOURCE_DOES_NOT_EXIST", 404};
-    case Code::kAlreadyExists: return {"RESOURCE_ALREADY_EXISTS", 400};
-    case Code::kConflict: return {"RESOURCE_CONFLICT", 409};
-    case Code::kFailedPrecondition: return {"INVALID_STATE", 400};
-    case Code::kTooLarge: return {"INVALID_PARAMETER_VALUE", 413};
-    case Code::kExhausted: return {"REQUEST_LIMIT_EXCEEDED", 429};
-    case Code::kUnavailable: return {"TEMPORARILY_UNAVAILABLE", 503};
-    case Code::kUnimplemented: return {"NOT_IMPLEMENTED", 501};
-    case Code::kInternal: return {"INTERNAL_ERROR", 500};
+    case Code::kInvalidArgument:
+      return {"INVALID_PARAMETER_VALUE", 400};
+    case Code::kUnauthenticated:
+      return {"UNAUTHENTICATED", 401};
+    case Code::kPermissionDenied:
+      return {"PERMISSION_DENIED", 403};
+    case Code::kNotFound:
+      return {"RESOURCE_DOES_NOT_EXIST", 404};
+    case Code::kAlreadyExists:
+      return {"RESOURCE_ALREADY_EXISTS", 400};
+    case Code::kConflict:
+      return {"RESOURCE_CONFLICT", 409};
+    case Code::kFailedPrecondition:
+      return {"INVALID_STATE", 400};
+    case Code::kTooLarge:
+      return {"INVALID_PARAMETER_VALUE", 413};
+    case Code::kExhausted:
+      return {"REQUEST_LIMIT_EXCEEDED", 429};
+    case Code::kUnavailable:
+      return {"TEMPORARILY_UNAVAILABLE", 503};
+    case Code::kUnimplemented:
+      return {"NOT_IMPLEMENTED", 501};
+    case Code::kInternal:
+      return {"INTERNAL_ERROR", 500};
   }
   return {"INTERNAL_ERROR", 500};
 }
@@ -44,7 +56,8 @@ std::string encode_base64(std::string_view bytes) {
   for (std::size_t i = 0; i < bytes.size(); i += 3) {
     std::uint32_t group = 0;
     const std::size_t count = std::min<std::size_t>(3, bytes.size() - i);
-    for (std::size_t j = 0; j < 3; ++j) group = group << 8 | (j < count ? static_cast<unsigned char>(bytes[i + j]) : 0U);
+    for (std::size_t j = 0; j < 3; ++j)
+      group = group << 8 | (j < count ? static_cast<unsigned char>(bytes[i + j]) : 0U);
     for (std::size_t j = 0; j < 4; ++j) out += j <= count ? kBase64[group >> (18 - 6 * j) & 63] : '=';
   }
   return out;
@@ -73,7 +86,11 @@ std::string beneath(std::string_view root, std::string_view own, std::string_vie
 http::Response error_response(const Error& error) {
   const Mapping mapping = mapping_of(error.code);
   JsonText json;
-  json.begin_object().text("error_code", mapping.name).text("message", error.text()).text("reason", error.reason).end_object();
+  json.begin_object()
+      .text("error_code", mapping.name)
+      .text("message", error.text())
+      .text("reason", error.reason)
+      .end_object();
   http::Response response = http::Response::text(mapping.status, json.take(), "application/json");
   if (mapping.status == 429 || mapping.status == 503) response.headers.emplace_back("Retry-After", "1");
   if (mapping.status == 401) response.headers.emplace_back("WWW-Authenticate", "Basic realm=\"mlflow\"");
@@ -97,7 +114,9 @@ void Endpoints::add_raw(Method method, std::string_view path, Right right, std::
 
 void Endpoints::add(Method method, std::string_view path, Right right, std::string_view summary, Handler handler) {
   add_async(method, path, right, summary,
-            [handler = std::move(handler)](const Call& call, const std::function<void(Result<std::string>)>& done) { done(handler(call)); });
+            [handler = std::move(handler)](const Call& call, const std::function<void(Result<std::string>)>& done) {
+              done(handler(call));
+            });
 }
 
 void Endpoints::add_async(Method method, std::string_view path, Right right, std::string_view summary,
@@ -106,7 +125,8 @@ void Endpoints::add_async(Method method, std::string_view path, Right right, std
   add_raw(method, path, right, summary, body, [handler = std::move(handler)](http::Request&& request, http::Done done) {
     const auto fields = Fields::of(request);
     if (!fields) return done(error_response(fields.error()));
-    handler({request, *fields, request.actor}, [done = std::move(done)](Result<std::string> result) { done(answer(std::move(result))); });
+    handler({request, *fields, request.actor},
+            [done = std::move(done)](Result<std::string> result) { done(answer(std::move(result))); });
   });
 }
 
@@ -122,11 +142,13 @@ Result<std::int64_t> offset_of(std::string_view token) {
     const auto [end, error] = std::from_chars(text->data() + kBegin.size(), last, offset);
     if (error == std::errc{} && end == last && offset >= 0) return offset;
   }
-  return fail(Code::kInvalidArgument, "mlflow.bad_page_token", "Invalid page token, could not be decoded.", "Use the one of the last answer.");
+  return fail(Code::kInvalidArgument, "mlflow.bad_page_token", "Invalid page token, could not be decoded.",
+              "Use the one of the last answer.");
 }
 
 std::string artifact_uri(const runs::Experiment& experiment) {
-  return experiment.artefact_root.empty() ? fmt::format("{}/{}", kOwnScheme, experiment.id.str()) : experiment.artefact_root;
+  return experiment.artefact_root.empty() ? fmt::format("{}/{}", kOwnScheme, experiment.id.str())
+                                          : experiment.artefact_root;
 }
 
 std::string artifact_uri(const runs::RunInfo& run) {
@@ -152,17 +174,21 @@ std::optional<std::string> own_path(std::string_view uri) {
 
 Result<runs::RunId> run_id(const std::string& text) {
   if (is_hex_id(text)) return runs::RunId::trusted(text);
-  return fail(Code::kNotFound, "runs.unknown", fmt::format("Run '{}' not found.", text.substr(0, 256)), "Search the runs of its experiment.");
+  return fail(Code::kNotFound, "runs.unknown", fmt::format("Run '{}' not found.", text.substr(0, 256)),
+              "Search the runs of its experiment.");
 }
 
 Result<std::vector<runs::KeyValue>> pairs(const Fields& fields, std::string_view name) {
   std::vector<runs::KeyValue> out;
-  for (const Fields& item : TM_TRY(fields.objects(name))) out.push_back({TM_TRY(item.text("key")), TM_TRY(item.text("value"))});
+  for (const Fields& item : TM_TRY(fields.objects(name)))
+    out.push_back({TM_TRY(item.text("key")), TM_TRY(item.text("value"))});
   return out;
 }
 
 Result<runs::View> view_type(const Fields& fields, std::string_view name) {
-  const std::string text = TM_TRY(fields.text(name));
+  // Protobuf's JSON gives an enumerator by name or by number.
+  const auto number = fields.maybe_integer(name);
+  const std::string text = number && *number ? std::to_string(**number) : TM_TRY(fields.text(name));
   if (text.empty() || text == "ACTIVE_ONLY" || text == "1") return runs::View::active;
   if (text == "DELETED_ONLY" || text == "2") return runs::View::deleted;
   if (text == "ALL" || text == "3") return runs::View::all;

@@ -1,4 +1,5 @@
-// How an endpoint of MLflow's protocol is written down, and what all of them share: error bodies, page tokens, addresses of artefacts.
+// How an endpoint of MLflow's protocol is written down, and what all of them share: error bodies, page tokens,
+// addresses of artefacts.
 #pragma once
 
 #include <functional>
@@ -17,8 +18,8 @@ namespace tidemill::mlflow {
 using http::Method;
 using http::Right;
 
-// Returns {"error_code", "message"} with the status that MLflow's server gives for the code. Differs from http::status_of: what exists already
-// is 400 there, and clients repeat whatever is 429 or 5xx.
+// Returns {"error_code", "message"} with the status that MLflow's server gives for the code. Differs from
+// http::status_of: what exists already is 400 there, and clients repeat whatever is 429 or 5xx.
 [[nodiscard]] http::Response error_response(const Error& error);
 
 // A request being answered.

@@ -11,14 +11,17 @@ constexpr std::int64_t kSearchedByDefault = 1'000;
 // Artefact locations are only handed on to clients, never opened here; what they may not do is confuse a client.
 Result<void> check_location(const std::string& location) {
   const auto refuse = [&](std::string_view why) {
-    return fail(Code::kInvalidArgument, "mlflow.bad_location", fmt::format("Invalid artifact_location '{}': {}.", location.substr(0, 256), why),
+    return fail(Code::kInvalidArgument, "mlflow.bad_location",
+                fmt::format("Invalid artifact_location '{}': {}.", location.substr(0, 256), why),
                 "Leave it out to keep artefacts in this server.");
   };
   if (static_cast<std::int64_t>(location.size()) > kLocationBytesMax) return refuse("it is too long");
   for (const char c : location) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == '#' || c == '?') return refuse("it has a fragment, a query or a control character");
+    if (static_cast<unsigned char>(c) < 0x20 || c == '#' || c == '?')
+      return refuse("it has a fragment, a query or a control character");
   }
-  if (const auto own = own_path(location); own && own->find("..") != std::string::npos) return refuse("it leads elsewhere");
+  if (const auto own = own_path(location); own && own->find("..") != std::string::npos)
+    return refuse("it leads elsewhere");
   return {};
 }
 
@@ -26,7 +29,8 @@ Result<std::string> create(runs::Runs& runs, const Call& call) {
   runs::NewExperiment experiment{TM_TRY(call.fields.required("name")), TM_TRY(call.fields.text("artifact_location")),
                                  TM_TRY(pairs(call.fields, "tags"))};
   TM_CHECK(check_location(experiment.artefact_root));
-  const auto added = TM_TRY(runs.database().write([&](sql::Tx& tx) { return runs.add_experiment(tx, call.actor, experiment); }));
+  const auto added =
+      TM_TRY(runs.database().write([&](sql::Tx& tx) { return runs.add_experiment(tx, call.actor, experiment); }));
   JsonText json;
   json.begin_object().text("experiment_id", added.id.str()).end_object();
   return json.take();
@@ -39,7 +43,8 @@ Result<std::string> search(runs::Runs& runs, const Call& call) {
   search.view = TM_TRY(view_type(call.fields, "view_type"));
   search.limit = TM_TRY(max_results(call.fields, kSearchedByDefault, runs.limits().search_results_max));
   search.offset = TM_TRY(offset_of(TM_TRY(call.fields.text("page_token"))));
-  return wrapped("experiments", TM_TRY(runs.database().read([&](sql::Tx& tx) { return runs.search_experiments(tx, search); })));
+  return wrapped("experiments",
+                 TM_TRY(runs.database().read([&](sql::Tx& tx) { return runs.search_experiments(tx, search); })));
 }
 
 // Adds an endpoint that changes the experiment of its field experiment_id.
@@ -61,19 +66,26 @@ void add_experiments(Endpoints& endpoints, runs::Runs& runs) {
     endpoints.add(method, "/mlflow/experiments/search", Right::read, "Search experiments",
                   [&runs](const Call& call) { return search(runs, call); });
   }
-  endpoints.add(Method::get, "/mlflow/experiments/get", Right::read, "Get an experiment", [&runs](const Call& call) -> Result<std::string> {
-    const auto id = TM_TRY(runs::ExperimentId::parse(TM_TRY(call.fields.required("experiment_id"))));
-    return wrapped("experiment", TM_TRY(runs.database().read([&](sql::Tx& tx) { return runs.experiment(tx, id); })));
-  });
+  endpoints.add(Method::get, "/mlflow/experiments/get", Right::read, "Get an experiment",
+                [&runs](const Call& call) -> Result<std::string> {
+                  const auto id = TM_TRY(runs::ExperimentId::parse(TM_TRY(call.fields.required("experiment_id"))));
+                  return wrapped("experiment",
+                                 TM_TRY(runs.database().read([&](sql::Tx& tx) { return runs.experiment(tx, id); })));
+                });
   endpoints.add(Method::get, "/mlflow/experiments/get-by-name", Right::read, "Get an experiment by its name",
                 [&runs](const Call& call) -> Result<std::string> {
                   const std::string name = TM_TRY(call.fields.required("experiment_name"));
-                  return wrapped("experiment", TM_TRY(runs.database().read([&](sql::Tx& tx) { return runs.experiment(tx, name); })));
+                  return wrapped("experiment",
+                                 TM_TRY(runs.database().read([&](sql::Tx& tx) { return runs.experiment(tx, name); })));
                 });
   add_change(endpoints, runs, "/mlflow/experiments/delete", "Mark an experiment as deleted",
-             [](runs::Runs& r, sql::Tx& tx, const Call& call, runs::ExperimentId id) { return r.delete_experiment(tx, call.actor, id); });
+             [](runs::Runs& r, sql::Tx& tx, const Call& call, runs::ExperimentId id) {
+               return r.delete_experiment(tx, call.actor, id);
+             });
   add_change(endpoints, runs, "/mlflow/experiments/restore", "Take the mark off again",
-             [](runs::Runs& r, sql::Tx& tx, const Call& call, runs::ExperimentId id) { return r.restore_experiment(tx, call.actor, id); });
+             [](runs::Runs& r, sql::Tx& tx, const Call& call, runs::ExperimentId id) {
+               return r.restore_experiment(tx, call.actor, id);
+             });
   add_change(endpoints, runs, "/mlflow/experiments/update", "Rename an experiment",
              [](runs::Runs& r, sql::Tx& tx, const Call& call, runs::ExperimentId id) -> Result<void> {
                const std::string name = TM_TRY(call.fields.required("new_name"));

@@ -78,12 +78,13 @@ std::unexpected<Error> invalid_value(std::string_view name, const json::Value& v
     shown = shown.substr(0, cut) + "…";
   }
   return fail(Code::kInvalidArgument, "mlflow.invalid_value",
-              fmt::format("Invalid value {} for parameter '{}' supplied: expected {}.", shown, name, expected), "Correct it.",
-              {{"field", std::string(name)}});
+              fmt::format("Invalid value {} for parameter '{}' supplied: expected {}.", shown, name, expected),
+              "Correct it.", {{"field", std::string(name)}});
 }
 
 std::unexpected<Error> missing_value(std::string_view name) {
-  return fail(Code::kInvalidArgument, "mlflow.missing_value", fmt::format("Missing value for required parameter '{}'.", name), "Send it.",
+  return fail(Code::kInvalidArgument, "mlflow.missing_value",
+              fmt::format("Missing value for required parameter '{}'.", name), "Send it.",
               {{"field", std::string(name)}});
 }
 
@@ -92,7 +93,8 @@ Result<Fields> Fields::of(const http::Request& request) {
   const auto content_type = request.headers.get("Content-Type");
   if (!is_json(content_type.value_or(""))) {
     return fail(Code::kInvalidArgument, "mlflow.not_json",
-                fmt::format("Bad Request. Content-Type must be application/json, not '{}'.", content_type.value_or("").substr(0, kShownBytesMax)),
+                fmt::format("Bad Request. Content-Type must be application/json, not '{}'.",
+                            content_type.value_or("").substr(0, kShownBytesMax)),
                 "Send JSON, and say so.");
   }
   json::Value body = TM_TRY(json::parse(request.body));

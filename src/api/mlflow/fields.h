@@ -1,5 +1,6 @@
-// What an MLflow client sent, read as leniently as MLflow reads it: fields nobody knows are ignored, names may be snake_case or camelCase, 64-bit
-// integers may be texts, and GET requests carry everything in the query. A wrong type is kInvalidArgument "Invalid value …".
+// What an MLflow client sent, read as leniently as MLflow reads it: fields nobody knows are ignored, names may be
+// snake_case or camelCase, 64-bit integers may be texts, and GET requests carry everything in the query. A wrong type
+// is kInvalidArgument "Invalid value …".
 #pragma once
 
 #include <cstdint>
@@ -18,7 +19,8 @@ class Fields {
  public:
   Fields() = default;
   explicit Fields(json::Object object) : object_(std::move(object)) {}
-  // The JSON body, or the query where there is none. kInvalidArgument for a body that is no JSON object, or is not declared as JSON.
+  // The JSON body, or the query where there is none. kInvalidArgument for a body that is no JSON object, or is not
+  // declared as JSON.
   [[nodiscard]] static Result<Fields> of(const http::Request& request);
 
   [[nodiscard]] bool has(std::string_view name) const { return find(name) != nullptr; }
@@ -50,7 +52,8 @@ class Fields {
   json::Object object_;
 };
 
-[[nodiscard]] std::unexpected<Error> invalid_value(std::string_view name, const json::Value& value, std::string_view expected);
+[[nodiscard]] std::unexpected<Error> invalid_value(std::string_view name, const json::Value& value,
+                                                   std::string_view expected);
 [[nodiscard]] std::unexpected<Error> missing_value(std::string_view name);
 
 }  // namespace tidemill::mlflow

@@ -1,5 +1,6 @@
-// Writes JSON text directly, in MLflow's spelling: numbers that JSON lacks are the words "NaN", "Infinity", "-Infinity", as protobuf's JSON has
-// them. Answers of thousands of small objects are made here, so no tree is built for them.
+// Writes JSON text directly, in MLflow's spelling: numbers that JSON lacks are the words "NaN", "Infinity",
+// "-Infinity", as protobuf's JSON has them. Answers of thousands of small objects are made here, so no tree is built
+// for them.
 #pragma once
 
 #include <cstdint>
@@ -28,7 +29,9 @@ class JsonText {
   JsonText& boolean(std::string_view name, bool value) { return key(name).boolean(value); }
   // Leaves an absent or empty value out, as protobuf does.
   JsonText& text_if(std::string_view name, std::string_view value) { return value.empty() ? *this : text(name, value); }
-  JsonText& integer_if(std::string_view name, std::optional<std::int64_t> value) { return value ? integer(name, *value) : *this; }
+  JsonText& integer_if(std::string_view name, std::optional<std::int64_t> value) {
+    return value ? integer(name, *value) : *this;
+  }
 
   // Takes the finished text.
   [[nodiscard]] std::string take() { return std::move(out_); }

@@ -8,13 +8,17 @@ namespace {
 constexpr std::int64_t kSearchedByDefault = 50;
 constexpr std::string_view kStatusPrefix = "LOGGED_MODEL_";
 
-Result<runs::LoggedModelId> model_of(const Call& call) { return runs::LoggedModelId::parse(call.request.param("model_id")); }
+Result<runs::LoggedModelId> model_of(const Call& call) {
+  return runs::LoggedModelId::parse(call.request.param("model_id"));
+}
 
 Result<runs::LoggedModelStatus> status_of(const std::string& text) {
   if (text == "LOGGED_MODEL_PENDING" || text == "1") return runs::LoggedModelStatus::pending;
   if (text == "LOGGED_MODEL_READY" || text == "2") return runs::LoggedModelStatus::ready;
   if (text == "LOGGED_MODEL_UPLOAD_FAILED" || text == "3") return runs::LoggedModelStatus::upload_failed;
-  return invalid_value("status", json::Value(text), fmt::format("{}PENDING, {}READY or {}UPLOAD_FAILED", kStatusPrefix, kStatusPrefix, kStatusPrefix));
+  return invalid_value(
+      "status", json::Value(text),
+      fmt::format("{}PENDING, {}READY or {}UPLOAD_FAILED", kStatusPrefix, kStatusPrefix, kStatusPrefix));
 }
 
 Result<std::string> create(runs::Runs& runs, const Call& call) {
@@ -25,7 +29,8 @@ Result<std::string> create(runs::Runs& runs, const Call& call) {
   model.source_run = TM_TRY(call.fields.text("source_run_id"));
   model.params = TM_TRY(pairs(call.fields, "params"));
   model.tags = TM_TRY(pairs(call.fields, "tags"));
-  return wrapped("model", TM_TRY(runs.database().write([&](sql::Tx& tx) { return runs.add_model(tx, call.actor, model); })));
+  return wrapped("model",
+                 TM_TRY(runs.database().write([&](sql::Tx& tx) { return runs.add_model(tx, call.actor, model); })));
 }
 
 Result<std::string> search(runs::Runs& runs, const Call& call) {
@@ -44,7 +49,8 @@ Result<std::string> search(runs::Runs& runs, const Call& call) {
   for (const Fields& dataset : TM_TRY(call.fields.objects("datasets"))) {
     datasets.emplace_back(TM_TRY(dataset.required("dataset_name")), TM_TRY(dataset.text("dataset_digest")));
   }
-  return wrapped("models", TM_TRY(runs.database().read([&](sql::Tx& tx) { return runs.search_models(tx, search, datasets); })));
+  return wrapped("models",
+                 TM_TRY(runs.database().read([&](sql::Tx& tx) { return runs.search_models(tx, search, datasets); })));
 }
 
 Result<std::string> list_files(runs::Runs& runs, const Call& call) {
@@ -58,7 +64,9 @@ Result<std::string> list_files(runs::Runs& runs, const Call& call) {
     const auto root = own_path(artifact_uri(model));
     if (!root) return {};
     for (const runs::Entry& entry : TM_TRY(runs.entries(tx, folder.empty() ? *root : *root + "/" + folder))) {
-      json.begin_object().text("path", folder.empty() ? entry.name : folder + "/" + entry.name).boolean("is_dir", entry.is_folder);
+      json.begin_object()
+          .text("path", folder.empty() ? entry.name : folder + "/" + entry.name)
+          .boolean("is_dir", entry.is_folder);
       if (!entry.is_folder) json.integer("file_size", static_cast<std::int64_t>(entry.bytes));
       json.end_object();
     }
@@ -72,45 +80,52 @@ Result<std::string> list_files(runs::Runs& runs, const Call& call) {
 
 void add_logged_models(Endpoints& endpoints, runs::Runs& runs) {
   const std::string_view one = "/mlflow/logged-models/{model_id}";
-  endpoints.add(Method::post, "/mlflow/logged-models", Right::write, "Begin to log a model", [&runs](const Call& call) { return create(runs, call); });
+  endpoints.add(Method::post, "/mlflow/logged-models", Right::write, "Begin to log a model",
+                [&runs](const Call& call) { return create(runs, call); });
   endpoints.add(Method::post, "/mlflow/logged-models/search", Right::read, "Search logged models",
                 [&runs](const Call& call) { return search(runs, call); });
   endpoints.add(Method::get, one, Right::read, "Get a logged model", [&runs](const Call& call) -> Result<std::string> {
     const auto id = TM_TRY(model_of(call));
     return wrapped("model", TM_TRY(runs.database().read([&](sql::Tx& tx) { return runs.model(tx, id); })));
   });
-  endpoints.add(Method::patch, one, Right::write, "Finish logging a model", [&runs](const Call& call) -> Result<std::string> {
-    const auto id = TM_TRY(model_of(call));
-    const auto status = TM_TRY(status_of(TM_TRY(call.fields.required("status"))));
-    return wrapped("model", TM_TRY(runs.database().write([&](sql::Tx& tx) { return runs.finish_model(tx, call.actor, id, status); })));
-  });
-  endpoints.add(Method::del, one, Right::write, "Delete a logged model", [&runs](const Call& call) -> Result<std::string> {
-    const auto id = TM_TRY(model_of(call));
-    TM_CHECK(runs.database().write([&](sql::Tx& tx) { return runs.delete_model(tx, call.actor, id); }));
-    return std::string(kNothing);
-  });
+  endpoints.add(
+      Method::patch, one, Right::write, "Finish logging a model", [&runs](const Call& call) -> Result<std::string> {
+        const auto id = TM_TRY(model_of(call));
+        const auto status = TM_TRY(status_of(TM_TRY(call.fields.required("status"))));
+        return wrapped(
+            "model",
+            TM_TRY(runs.database().write([&](sql::Tx& tx) { return runs.finish_model(tx, call.actor, id, status); })));
+      });
+  endpoints.add(Method::del, one, Right::write, "Delete a logged model",
+                [&runs](const Call& call) -> Result<std::string> {
+                  const auto id = TM_TRY(model_of(call));
+                  TM_CHECK(runs.database().write([&](sql::Tx& tx) { return runs.delete_model(tx, call.actor, id); }));
+                  return std::string(kNothing);
+                });
   endpoints.add(Method::patch, "/mlflow/logged-models/{model_id}/tags", Right::write, "Set tags of a logged model",
                 [&runs](const Call& call) -> Result<std::string> {
                   const auto id = TM_TRY(model_of(call));
                   const auto tags = TM_TRY(pairs(call.fields, "tags"));
-                  return wrapped("model", TM_TRY(runs.database().write([&](sql::Tx& tx) { return runs.tag_model(tx, id, tags); })));
+                  return wrapped(
+                      "model",
+                      TM_TRY(runs.database().write([&](sql::Tx& tx) { return runs.tag_model(tx, id, tags); })));
                 });
-  endpoints.add(Method::del, "/mlflow/logged-models/{model_id}/tags/{tag_key}", Right::write, "Delete a tag of a logged model",
-                [&runs](const Call& call) -> Result<std::string> {
+  endpoints.add(Method::del, "/mlflow/logged-models/{model_id}/tags/{tag_key}", Right::write,
+                "Delete a tag of a logged model", [&runs](const Call& call) -> Result<std::string> {
                   const auto id = TM_TRY(model_of(call));
                   const std::string& key = call.request.param("tag_key");
                   TM_CHECK(runs.database().write([&](sql::Tx& tx) { return runs.untag_model(tx, id, key); }));
                   return std::string(kNothing);
                 });
-  endpoints.add(Method::post, "/mlflow/logged-models/{model_id}/params", Right::write, "Log parameters of a logged model",
-                [&runs](const Call& call) -> Result<std::string> {
+  endpoints.add(Method::post, "/mlflow/logged-models/{model_id}/params", Right::write,
+                "Log parameters of a logged model", [&runs](const Call& call) -> Result<std::string> {
                   const auto id = TM_TRY(model_of(call));
                   const auto params = TM_TRY(pairs(call.fields, "params"));
                   TM_CHECK(runs.database().write([&](sql::Tx& tx) { return runs.add_model_params(tx, id, params); }));
                   return std::string(kNothing);
                 });
-  endpoints.add(Method::get, "/mlflow/logged-models/{model_id}/artifacts/directories", Right::read, "List files of a logged model",
-                [&runs](const Call& call) { return list_files(runs, call); });
+  endpoints.add(Method::get, "/mlflow/logged-models/{model_id}/artifacts/directories", Right::read,
+                "List files of a logged model", [&runs](const Call& call) { return list_files(runs, call); });
 }
 
 }  // namespace tidemill::mlflow

@@ -1,4 +1,5 @@
-// What running code sends: metrics, parameters, tags, data sets. None of these holds a thread while the disk is waited for.
+// What running code sends: metrics, parameters, tags, data sets. None of these holds a thread while the disk is waited
+// for.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -20,7 +21,8 @@ void log(runs::Runs& runs, const Call& call, runs::RunId id, runs::Batch batch, 
   const auto name = std::ranges::find(batch.tags, kRunNameTag, &runs::KeyValue::key);
   if (name == batch.tags.end()) return runs.log_async(std::move(id), std::move(batch), answer);
   runs.database().write_async(
-      [&runs, actor = call.actor, id = std::move(id), name = name->value, batch = std::move(batch)](sql::Tx& tx) -> Result<void> {
+      [&runs, actor = call.actor, id = std::move(id), name = name->value,
+       batch = std::move(batch)](sql::Tx& tx) -> Result<void> {
         TM_CHECK(runs.log(tx, id, batch));
         TM_CHECK(runs.change(tx, actor, id, {{}, {}, name}));
         return {};
@@ -40,7 +42,8 @@ Result<runs::Metric> read_metric(const Fields& fields) {
   return metric;
 }
 
-// Cuts a text after `characters_max` characters. MLflow's server does so with long parameters and tags, and autologging code relies on it.
+// Cuts a text after `characters_max` characters. MLflow's server does so with long parameters and tags, and autologging
+// code relies on it.
 void shorten(std::string& text, std::int64_t characters_max) {
   if (static_cast<std::int64_t>(text.size()) <= characters_max) return;
   std::int64_t left = characters_max;
@@ -63,7 +66,9 @@ Result<runs::Batch> read_batch(const Fields& fields) {
 template <class Read>
 void add_log(Endpoints& endpoints, runs::Runs& runs, std::string_view path, std::string_view summary, Read read) {
   endpoints.add_async(Method::post, path, Right::write, summary, [&runs, read](const Call& call, Done done) {
-    const auto id = [&]() -> Result<runs::RunId> { return run_id(TM_TRY(call.fields.required("run_id", "run_uuid"))); }();
+    const auto id = [&]() -> Result<runs::RunId> {
+      return run_id(TM_TRY(call.fields.required("run_id", "run_uuid")));
+    }();
     if (!id) return done(std::unexpected(id.error()));
     auto batch = read(call.fields);
     if (!batch) return done(std::unexpected(std::move(batch).error()));
@@ -86,8 +91,9 @@ Result<std::string> log_inputs(runs::Runs& runs, const Call& call) {
   std::vector<runs::DatasetInput> inputs;
   for (const Fields& item : TM_TRY(call.fields.objects("datasets"))) {
     const Fields dataset = TM_TRY(item.object("dataset"));
-    inputs.push_back({{TM_TRY(dataset.required("name")), TM_TRY(dataset.required("digest")), TM_TRY(dataset.required("source_type")),
-                       TM_TRY(dataset.required("source")), TM_TRY(dataset.maybe_text("schema")), TM_TRY(dataset.maybe_text("profile"))},
+    inputs.push_back({{TM_TRY(dataset.required("name")), TM_TRY(dataset.required("digest")),
+                       TM_TRY(dataset.required("source_type")), TM_TRY(dataset.required("source")),
+                       TM_TRY(dataset.maybe_text("schema")), TM_TRY(dataset.maybe_text("profile"))},
                       TM_TRY(pairs(item, "tags"))});
   }
   const auto models = TM_TRY(read_models(call.fields));
@@ -102,7 +108,8 @@ Result<std::string> log_model(runs::Runs& runs, const Call& call) {
   const json::Object* object = model.if_object();
   for (const char* field : {"artifact_path", "flavors", "utc_time_created", "run_id"}) {
     if (object == nullptr || !object->contains(field)) {
-      return fail(Code::kInvalidArgument, "mlflow.bad_model", fmt::format("Model json is missing mandatory fields: '{}'.", field), "Send it.");
+      return fail(Code::kInvalidArgument, "mlflow.bad_model",
+                  fmt::format("Model json is missing mandatory fields: '{}'.", field), "Send it.");
     }
   }
   TM_CHECK(runs.database().write([&](sql::Tx& tx) -> Result<void> {
@@ -120,32 +127,36 @@ Result<std::string> log_model(runs::Runs& runs, const Call& call) {
 }  // namespace
 
 void add_logging(Endpoints& endpoints, runs::Runs& runs) {
-  add_log(endpoints, runs, "/mlflow/runs/log-metric", "Log a point of a metric", [](const Fields& fields) -> Result<runs::Batch> {
-    return runs::Batch{{TM_TRY(read_metric(fields))}, {}, {}};
-  });
+  add_log(endpoints, runs, "/mlflow/runs/log-metric", "Log a point of a metric",
+          [](const Fields& fields) -> Result<runs::Batch> {
+            return runs::Batch{{TM_TRY(read_metric(fields))}, {}, {}};
+          });
   for (const std::string_view path : {"/mlflow/runs/log-parameter", "/mlflow/runs/log-param"}) {
     add_log(endpoints, runs, path, "Log a parameter", [](const Fields& fields) -> Result<runs::Batch> {
       return runs::Batch{{}, {{TM_TRY(fields.required("key")), TM_TRY(fields.text("value"))}}, {}};
     });
   }
-  add_log(endpoints, runs, "/mlflow/runs/set-tag", "Set a tag of a run", [](const Fields& fields) -> Result<runs::Batch> {
-    return runs::Batch{{}, {}, {{TM_TRY(fields.required("key")), TM_TRY(fields.text("value"))}}};
-  });
+  add_log(endpoints, runs, "/mlflow/runs/set-tag", "Set a tag of a run",
+          [](const Fields& fields) -> Result<runs::Batch> {
+            return runs::Batch{{}, {}, {{TM_TRY(fields.required("key")), TM_TRY(fields.text("value"))}}};
+          });
   add_log(endpoints, runs, "/mlflow/runs/log-batch", "Log metrics, parameters and tags at once", read_batch);
-  endpoints.add(Method::post, "/mlflow/runs/delete-tag", Right::write, "Delete a tag of a run", [&runs](const Call& call) -> Result<std::string> {
-    const auto id = TM_TRY(run_id(TM_TRY(call.fields.required("run_id"))));
-    const std::string key = TM_TRY(call.fields.required("key"));
-    TM_CHECK(runs.database().write([&](sql::Tx& tx) { return runs.delete_tag(tx, id, key); }));
-    return std::string(kNothing);
-  });
+  endpoints.add(Method::post, "/mlflow/runs/delete-tag", Right::write, "Delete a tag of a run",
+                [&runs](const Call& call) -> Result<std::string> {
+                  const auto id = TM_TRY(run_id(TM_TRY(call.fields.required("run_id"))));
+                  const std::string key = TM_TRY(call.fields.required("key"));
+                  TM_CHECK(runs.database().write([&](sql::Tx& tx) { return runs.delete_tag(tx, id, key); }));
+                  return std::string(kNothing);
+                });
   endpoints.add(Method::post, "/mlflow/runs/log-inputs", Right::write, "Log the data sets that a run reads",
                 [&runs](const Call& call) { return log_inputs(runs, call); });
-  endpoints.add(Method::post, "/mlflow/runs/outputs", Right::write, "Log the models that a run makes", [&runs](const Call& call) -> Result<std::string> {
-    const auto id = TM_TRY(run_id(TM_TRY(call.fields.required("run_id"))));
-    const auto models = TM_TRY(read_models(call.fields));
-    TM_CHECK(runs.database().write([&](sql::Tx& tx) { return runs.add_outputs(tx, id, models); }));
-    return std::string(kNothing);
-  });
+  endpoints.add(Method::post, "/mlflow/runs/outputs", Right::write, "Log the models that a run makes",
+                [&runs](const Call& call) -> Result<std::string> {
+                  const auto id = TM_TRY(run_id(TM_TRY(call.fields.required("run_id"))));
+                  const auto models = TM_TRY(read_models(call.fields));
+                  TM_CHECK(runs.database().write([&](sql::Tx& tx) { return runs.add_outputs(tx, id, models); }));
+                  return std::string(kNothing);
+                });
   endpoints.add(Method::post, "/mlflow/runs/log-model", Right::write, "Note a model in the older way",
                 [&runs](const Call& call) { return log_model(runs, call); });
 }

@@ -46,12 +46,13 @@ Result<std::string> curves(runs::Runs& runs, const Call& call, std::int64_t poin
   query.step_low = TM_TRY(call.fields.maybe_integer("start_step"));
   query.step_high = TM_TRY(call.fields.maybe_integer("end_step"));
   if (query.step_low.has_value() != query.step_high.has_value()) {
-    return fail(Code::kInvalidArgument, "mlflow.half_interval", "If either start step or end step are specified, both must be specified.",
-                "Send both, or none.");
+    return fail(Code::kInvalidArgument, "mlflow.half_interval",
+                "If either start step or end step are specified, both must be specified.", "Send both, or none.");
   }
   if (query.step_low && *query.step_low > *query.step_high) {
     return fail(Code::kInvalidArgument, "mlflow.empty_interval",
-                fmt::format("end_step must be greater than start_step. Found start_step={} and end_step={}.", *query.step_low, *query.step_high),
+                fmt::format("end_step must be greater than start_step. Found start_step={} and end_step={}.",
+                            *query.step_low, *query.step_high),
                 "Exchange them.");
   }
   query.points_max = TM_TRY(max_results(call.fields, points, points_max));
@@ -70,10 +71,12 @@ Result<std::string> curves(runs::Runs& runs, const Call& call, std::int64_t poin
 }  // namespace
 
 void add_metrics(Endpoints& endpoints, runs::Runs& runs) {
-  endpoints.add(Method::get, "/mlflow/metrics/get-history", Right::read, "Read a curve", [&runs](const Call& call) { return history(runs, call); });
+  endpoints.add(Method::get, "/mlflow/metrics/get-history", Right::read, "Read a curve",
+                [&runs](const Call& call) { return history(runs, call); });
   endpoints.add(Method::get, "/mlflow/metrics/get-history-bulk", Right::read, "Read a metric's curves in several runs",
                 [&runs](const Call& call) { return curves(runs, call, kBulkPoints, kBulkPoints); });
-  endpoints.add(Method::get, "/mlflow/metrics/get-history-bulk-interval", Right::read, "Read curves thinned for a chart",
+  endpoints.add(Method::get, "/mlflow/metrics/get-history-bulk-interval", Right::read,
+                "Read curves thinned for a chart",
                 [&runs](const Call& call) { return curves(runs, call, kChartPoints, kChartPointsMax); });
 }
 

@@ -11,25 +11,29 @@ namespace {
 http::Response unknown_endpoint(const http::Request& request) {
   JsonText json;
   json.begin_object().text("error_code", "ENDPOINT_NOT_FOUND");
-  json.text("message", fmt::format("There is no API '{}' here. docs/reference/mlflow.md lists what there is.", request.path.substr(0, 256)));
+  json.text("message", fmt::format("There is no API '{}' here. docs/reference/mlflow.md lists what there is.",
+                                   request.path.substr(0, 256)));
   json.end_object();
   return http::Response::text(404, json.take(), "application/json");
 }
 
 // Operations that we know and leave out.
 void add_left_out(Endpoints& endpoints) {
-  for (const std::string_view path : {"/mlflow-artifacts/mpu/create/{path...}", "/mlflow-artifacts/mpu/complete/{path...}",
-                                      "/mlflow-artifacts/mpu/abort/{path...}"}) {
+  for (const std::string_view path :
+       {"/mlflow-artifacts/mpu/create/{path...}", "/mlflow-artifacts/mpu/complete/{path...}",
+        "/mlflow-artifacts/mpu/abort/{path...}"}) {
     endpoints.add(Method::post, path, Right::write, "Multipart upload: not offered, clients send the file whole",
                   [](const Call&) -> Result<std::string> {
-                    return fail(Code::kUnimplemented, "mlflow.no_multipart", "Multipart upload is not supported here.", "Send the file whole.");
+                    return fail(Code::kUnimplemented, "mlflow.no_multipart", "Multipart upload is not supported here.",
+                                "Send the file whole.");
                   });
   }
 }
 
 }  // namespace
 
-std::vector<http::Route> mlflow_routes(runs::Runs& runs, models::Models& models, const std::filesystem::path& scratch_folder) {
+std::vector<http::Route> mlflow_routes(runs::Runs& runs, models::Models& models,
+                                       const std::filesystem::path& scratch_folder) {
   Endpoints endpoints;
   add_experiments(endpoints, runs);
   add_runs(endpoints, runs);
@@ -45,8 +49,9 @@ std::vector<http::Route> mlflow_routes(runs::Runs& runs, models::Models& models,
                             "/ajax-api/3.0/mlflow/{rest...}"}) {
     for (const Method method : {Method::get, Method::post, Method::put, Method::patch, Method::del}) {
       const http::Body body = method == Method::get ? http::Body::none : http::Body::bytes;
-      routes.push_back(http::raw(method, place, Right::open, "What is not offered", body,
-                                 [](const http::Request& request, const http::Done& done) { done(unknown_endpoint(request)); }));
+      routes.push_back(
+          http::raw(method, place, Right::open, "What is not offered", body,
+                    [](const http::Request& request, const http::Done& done) { done(unknown_endpoint(request)); }));
       routes.back().error_form = error_response;
     }
   }

@@ -1,4 +1,5 @@
-// MLflow's REST protocol over our rooms: what the unmodified client of MLflow 3 calls. docs/reference/mlflow.md lists every operation.
+// MLflow's REST protocol over our rooms: what the unmodified client of MLflow 3 calls. docs/reference/mlflow.md lists
+// every operation.
 #pragma once
 
 #include <filesystem>
@@ -11,6 +12,7 @@
 namespace tidemill::mlflow {
 
 // `runs` and `models` must outlive the routes. `scratch_folder` must exist; files on their way to a client lie there.
-[[nodiscard]] std::vector<http::Route> mlflow_routes(runs::Runs& runs, models::Models& models, const std::filesystem::path& scratch_folder);
+[[nodiscard]] std::vector<http::Route> mlflow_routes(runs::Runs& runs, models::Models& models,
+                                                     const std::filesystem::path& scratch_folder);
 
 }  // namespace tidemill::mlflow

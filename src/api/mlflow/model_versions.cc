@@ -16,20 +16,21 @@ constexpr std::string_view kModelsScheme = "models:/";
 
 // Where the files of a version come from.
 struct Source {
-  std::string uri;                   // as it is kept and answered
+  std::string uri;                    // as it is kept and answered
   std::optional<std::string> folder;  // in our own store; nothing when it lies elsewhere
   std::string run_id;
   std::string model_id;
 };
 
 std::unexpected<Error> bad_source(std::string_view source, std::string_view why) {
-  return fail(Code::kInvalidArgument, "mlflow.bad_source", fmt::format("Invalid model version source: '{}'. {}", source.substr(0, 256), why),
+  return fail(Code::kInvalidArgument, "mlflow.bad_source",
+              fmt::format("Invalid model version source: '{}'. {}", source.substr(0, 256), why),
               "Register a model that was logged here, or that lies in a store both sides reach.");
 }
 
 bool is_local(std::string_view uri) {
-  return uri.starts_with('/') || uri.starts_with("file:") || uri.starts_with('.') || uri.find(':') == std::string_view::npos ||
-         uri.find('\\') != std::string_view::npos;
+  return uri.starts_with('/') || uri.starts_with("file:") || uri.starts_with('.') ||
+         uri.find(':') == std::string_view::npos || uri.find('\\') != std::string_view::npos;
 }
 
 // A path on this machine would let a client read what it names, and one with ".." what lies beside what it may read.
@@ -55,12 +56,14 @@ Result<void> resolve_logged_model(runs::Runs& runs, sql::Tx& tx, Source& source)
   return {};
 }
 
-// Fills in what follows from the address. Sources of runs and logged models must exist; of others only the form is checked.
+// Fills in what follows from the address. Sources of runs and logged models must exist; of others only the form is
+// checked.
 Result<void> resolve(runs::Runs& runs, models::Models& models, sql::Tx& tx, Source& source) {
   if (source.uri.starts_with(kRunsScheme)) {
     const std::string_view rest = std::string_view(source.uri).substr(kRunsScheme.size());
     const std::string id(rest.substr(0, rest.find('/')));
-    if (!source.run_id.empty() && source.run_id != id) return bad_source(source.uri, "It names another run than run_id.");
+    if (!source.run_id.empty() && source.run_id != id)
+      return bad_source(source.uri, "It names another run than run_id.");
     const auto info = TM_TRY(runs.info(tx, TM_TRY(run_id(id))));
     source.run_id = id;
     const std::size_t slash = rest.find('/');
@@ -70,7 +73,8 @@ Result<void> resolve(runs::Runs& runs, models::Models& models, sql::Tx& tx, Sour
   } else if (source.uri.starts_with(kModelsScheme)) {
     const std::string rest = source.uri.substr(kModelsScheme.size());
     if (rest.starts_with("m-")) {
-      if (!source.model_id.empty() && source.model_id != rest) return bad_source(source.uri, "It names another model than model_id.");
+      if (!source.model_id.empty() && source.model_id != rest)
+        return bad_source(source.uri, "It names another model than model_id.");
       source.model_id = rest;
     } else {
       const std::size_t slash = rest.find('/');
@@ -89,7 +93,10 @@ Result<void> resolve(runs::Runs& runs, models::Models& models, sql::Tx& tx, Sour
 }
 
 Result<models::NewVersion> read_version(runs::Runs& runs, models::Models& models, const Call& call) {
-  Source source{TM_TRY(call.fields.required("source")), {}, TM_TRY(call.fields.text("run_id")), TM_TRY(call.fields.text("model_id"))};
+  Source source{TM_TRY(call.fields.required("source")),
+                {},
+                TM_TRY(call.fields.text("run_id")),
+                TM_TRY(call.fields.text("model_id"))};
   TM_CHECK(check_source(source.uri));
   models::NewVersion version;
   version.model = TM_TRY(call.fields.required("name"));
@@ -132,11 +139,13 @@ Result<std::string> download_uri(runs::Runs& runs, models::Models& models, const
 
 Result<void> check(const runs::Comparison& comparison) {
   if (comparison.entity == "tag" || comparison.entity == "tags") return runs::check_textual(comparison, false, true);
-  if (!is_attribute(comparison.entity)) return runs::bad_filter(fmt::format("Versions have no '{}'.", comparison.entity));
+  if (!is_attribute(comparison.entity))
+    return runs::bad_filter(fmt::format("Versions have no '{}'.", comparison.entity));
   if (comparison.key == "name" || comparison.key == "source_path") return runs::check_textual(comparison, false, false);
   if (comparison.key == "run_id") return runs::check_textual(comparison, true, false);
   if (comparison.key == "version_number") return runs::check_numeric(comparison);
-  return runs::bad_filter(fmt::format("Versions have name, run_id, source_path, version_number and tags, not '{}'.", comparison.key));
+  return runs::bad_filter(
+      fmt::format("Versions have name, run_id, source_path, version_number and tags, not '{}'.", comparison.key));
 }
 
 bool fits(const runs::Comparison& comparison, const models::Version& version) {
@@ -158,7 +167,8 @@ Result<void> sort(std::vector<models::Version>& found, const std::vector<std::st
   std::vector<runs::Order> orders;
   for (const std::string& term : terms) {
     orders.push_back(TM_TRY(runs::parse_order(term)));
-    constexpr std::array<std::string_view, 4> kKeys{"name", "version_number", "creation_timestamp", "last_updated_timestamp"};
+    constexpr std::array<std::string_view, 4> kKeys{"name", "version_number", "creation_timestamp",
+                                                    "last_updated_timestamp"};
     if (std::ranges::find(kKeys, orders.back().key) == kKeys.end()) {
       return runs::bad_filter(fmt::format("Invalid order by key '{}'.", orders.back().key));
     }
@@ -180,7 +190,8 @@ Result<std::string> search(models::Models& models, const Call& call) {
   std::string name;  // of the one model that is asked for, so that no other's versions are read
   for (const auto& comparison : filter) {
     TM_CHECK(check(comparison));
-    if (is_attribute(comparison.entity) && comparison.key == "name" && comparison.op == runs::Operator::equal) name = comparison.text();
+    if (is_attribute(comparison.entity) && comparison.key == "name" && comparison.op == runs::Operator::equal)
+      name = comparison.text();
   }
   const auto order_by = TM_TRY(call.fields.texts("order_by"));
   const std::int64_t limit = TM_TRY(max_results(call.fields, kSearchedByDefault, kSearchedMax));
@@ -193,14 +204,16 @@ Result<std::string> search(models::Models& models, const Call& call) {
   TM_CHECK(sort(found, order_by));
   runs::Page<models::Version> page;
   const auto count = static_cast<std::int64_t>(found.size());
-  for (std::int64_t i = offset; i < std::min(offset + limit, count); ++i) page.items.push_back(std::move(found[static_cast<std::size_t>(i)]));
+  for (std::int64_t i = offset; i < std::min(offset + limit, count); ++i)
+    page.items.push_back(std::move(found[static_cast<std::size_t>(i)]));
   if (offset + limit < count) page.next = offset + limit;
   return wrapped("model_versions", page);
 }
 
 // Adds an endpoint that changes the version of its fields name and version.
 template <class F>
-void add_change(Endpoints& endpoints, models::Models& models, Method method, std::string_view path, std::string_view summary, F change) {
+void add_change(Endpoints& endpoints, models::Models& models, Method method, std::string_view path,
+                std::string_view summary, F change) {
   endpoints.add(method, path, Right::write, summary, [&models, change](const Call& call) -> Result<std::string> {
     const std::string name = TM_TRY(call.fields.required("name"));
     const std::int64_t number = TM_TRY(version_of(call.fields));
@@ -209,10 +222,12 @@ void add_change(Endpoints& endpoints, models::Models& models, Method method, std
   });
 }
 
-Result<std::string> transition(models::Models& models, sql::Tx& tx, const Call& call, const std::string& name, std::int64_t number) {
+Result<std::string> transition(models::Models& models, sql::Tx& tx, const Call& call, const std::string& name,
+                               std::int64_t number) {
   const std::string stage = TM_TRY(call.fields.required("stage"));
   const bool archive = TM_TRY(call.fields.maybe_boolean("archive_existing_versions")).value_or(false);
-  for (const auto known : {models::Stage::None, models::Stage::Staging, models::Stage::Production, models::Stage::Archived}) {
+  for (const auto known :
+       {models::Stage::None, models::Stage::Staging, models::Stage::Production, models::Stage::Archived}) {
     if (std::ranges::equal(stage, enum_name(known), {}, ::tolower, ::tolower)) {
       return wrapped_version(TM_TRY(models.set_stage(tx, call.actor, name, number, known, archive)));
     }
@@ -223,27 +238,33 @@ Result<std::string> transition(models::Models& models, sql::Tx& tx, const Call& 
 void add_changes(Endpoints& endpoints, models::Models& all_models) {
   using Models = models::Models;
   add_change(endpoints, all_models, Method::patch, "/mlflow/model-versions/update", "Describe a version",
-             [](Models& models, sql::Tx& tx, const Call& call, const std::string& name, std::int64_t number) -> Result<std::string> {
+             [](Models& models, sql::Tx& tx, const Call& call, const std::string& name,
+                std::int64_t number) -> Result<std::string> {
                const std::string text = TM_TRY(call.fields.text("description"));
                return wrapped_version(TM_TRY(models.describe_version(tx, call.actor, name, number, text)));
              });
-  add_change(endpoints, all_models, Method::post, "/mlflow/model-versions/transition-stage", "Set the stage of a version", transition);
+  add_change(endpoints, all_models, Method::post, "/mlflow/model-versions/transition-stage",
+             "Set the stage of a version", transition);
   add_change(endpoints, all_models, Method::del, "/mlflow/model-versions/delete", "Delete a version",
-             [](Models& models, sql::Tx& tx, const Call& call, const std::string& name, std::int64_t number) -> Result<std::string> {
+             [](Models& models, sql::Tx& tx, const Call& call, const std::string& name,
+                std::int64_t number) -> Result<std::string> {
                TM_CHECK(models.delete_version(tx, call.actor, name, number));
                return std::string(kNothing);
              });
   add_change(endpoints, all_models, Method::post, "/mlflow/model-versions/set-tag", "Set a tag of a version",
-             [](Models& models, sql::Tx& tx, const Call& call, const std::string& name, std::int64_t number) -> Result<std::string> {
+             [](Models& models, sql::Tx& tx, const Call& call, const std::string& name,
+                std::int64_t number) -> Result<std::string> {
                const std::string value = TM_TRY(call.fields.text("value"));
                TM_CHECK(models.tag_version(tx, call.actor, name, number, TM_TRY(call.fields.required("key")), value));
                return std::string(kNothing);
              });
-  add_change(endpoints, all_models, Method::del, "/mlflow/model-versions/delete-tag", "Delete a tag of a version",
-             [](Models& models, sql::Tx& tx, const Call& call, const std::string& name, std::int64_t number) -> Result<std::string> {
-               TM_CHECK(models.tag_version(tx, call.actor, name, number, TM_TRY(call.fields.required("key")), std::nullopt));
-               return std::string(kNothing);
-             });
+  add_change(
+      endpoints, all_models, Method::del, "/mlflow/model-versions/delete-tag", "Delete a tag of a version",
+      [](Models& models, sql::Tx& tx, const Call& call, const std::string& name,
+         std::int64_t number) -> Result<std::string> {
+        TM_CHECK(models.tag_version(tx, call.actor, name, number, TM_TRY(call.fields.required("key")), std::nullopt));
+        return std::string(kNothing);
+      });
 }
 
 }  // namespace
@@ -256,11 +277,12 @@ void add_model_versions(Endpoints& endpoints, runs::Runs& runs, models::Models& 
                 [&models](const Call& call) { return search(models, call); });
   endpoints.add(Method::get, "/mlflow/model-versions/get-download-uri", Right::read, "Get where a version's files lie",
                 [&runs, &models](const Call& call) { return download_uri(runs, models, call); });
-  endpoints.add(Method::get, "/mlflow/model-versions/get", Right::read, "Get a version", [&models](const Call& call) -> Result<std::string> {
-    const std::string name = TM_TRY(call.fields.required("name"));
-    const std::int64_t number = TM_TRY(version_of(call.fields));
-    return wrapped_version(TM_TRY(models.version(name, number)));
-  });
+  endpoints.add(Method::get, "/mlflow/model-versions/get", Right::read, "Get a version",
+                [&models](const Call& call) -> Result<std::string> {
+                  const std::string name = TM_TRY(call.fields.required("name"));
+                  const std::int64_t number = TM_TRY(version_of(call.fields));
+                  return wrapped_version(TM_TRY(models.version(name, number)));
+                });
 }
 
 }  // namespace tidemill::mlflow

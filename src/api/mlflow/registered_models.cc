@@ -21,7 +21,8 @@ std::vector<models::Version> latest(std::vector<models::Version> newest_first, c
   for (models::Version& version : newest_first) {
     const std::string_view stage = enum_name(version.stage);
     const bool wanted = stages.empty() || std::ranges::find(stages, stage) != stages.end();
-    const bool known = std::ranges::any_of(out, [&](const models::Version& other) { return other.stage == version.stage; });
+    const bool known =
+        std::ranges::any_of(out, [&](const models::Version& other) { return other.stage == version.stage; });
     if (wanted && !known) out.push_back(std::move(version));
   }
   return out;
@@ -29,7 +30,9 @@ std::vector<models::Version> latest(std::vector<models::Version> newest_first, c
 
 Result<void> write(JsonText& json, models::Models& models, sql::Tx& tx, const models::Model& model) {
   json.begin_object();
-  json.text("name", model.name).integer("creation_timestamp", model.made_ms).integer("last_updated_timestamp", model.updated_ms);
+  json.text("name", model.name)
+      .integer("creation_timestamp", model.made_ms)
+      .integer("last_updated_timestamp", model.updated_ms);
   json.text_if("user_id", model.made_by).text_if("description", model.description);
   json.key("latest_versions").begin_array();
   for (const auto& version : latest(TM_TRY(models.list_versions(tx, model.name)), {})) write(json, version);
@@ -64,7 +67,8 @@ Result<void> check(const runs::Comparison& comparison) {
   return runs::check_textual(comparison, false, false);
 }
 
-Result<void> sort(std::vector<models::Model>& found, const std::vector<std::string>& terms, const runs::Limits& limits) {
+Result<void> sort(std::vector<models::Model>& found, const std::vector<std::string>& terms,
+                  const runs::Limits& limits) {
   std::vector<runs::Order> orders;
   for (const std::string& term : terms) {
     orders.push_back(TM_TRY(runs::parse_order(term, limits)));
@@ -76,8 +80,9 @@ Result<void> sort(std::vector<models::Model>& found, const std::vector<std::stri
   std::ranges::stable_sort(found, {}, &models::Model::name);
   for (auto order = orders.rbegin(); order != orders.rend(); ++order) {  // the first term last, so that it rules
     std::ranges::stable_sort(found, [&](const models::Model& a, const models::Model& b) {
-      const bool less = order->key == "name" ? (order->descending ? b.name < a.name : a.name < b.name)
-                                             : (order->descending ? b.updated_ms < a.updated_ms : a.updated_ms < b.updated_ms);
+      const bool less = order->key == "name"
+                            ? (order->descending ? b.name < a.name : a.name < b.name)
+                            : (order->descending ? b.updated_ms < a.updated_ms : a.updated_ms < b.updated_ms);
       return less;
     });
   }
@@ -116,23 +121,25 @@ Result<std::string> search(models::Models& models, const Call& call) {
 
 // Adds an endpoint that changes the model of its field name. `answers`: whether it answers the model as it is then.
 template <class F>
-void add_change(Endpoints& endpoints, models::Models& models, Method method, std::string_view path, std::string_view summary, bool answers,
-                F change) {
-  endpoints.add(method, path, Right::write, summary, [&models, answers, change](const Call& call) -> Result<std::string> {
-    std::string name = TM_TRY(call.fields.required("name"));
-    return models.parts().database.write([&](sql::Tx& tx) -> Result<std::string> {
-      TM_CHECK(change(models, tx, call, name));
-      if (!answers) return std::string(kNothing);
-      return wrapped_model(models, tx, TM_TRY(models.model(tx, name)));
-    });
-  });
+void add_change(Endpoints& endpoints, models::Models& models, Method method, std::string_view path,
+                std::string_view summary, bool answers, F change) {
+  endpoints.add(method, path, Right::write, summary,
+                [&models, answers, change](const Call& call) -> Result<std::string> {
+                  std::string name = TM_TRY(call.fields.required("name"));
+                  return models.parts().database.write([&](sql::Tx& tx) -> Result<std::string> {
+                    TM_CHECK(change(models, tx, call, name));
+                    if (!answers) return std::string(kNothing);
+                    return wrapped_model(models, tx, TM_TRY(models.model(tx, name)));
+                  });
+                });
 }
 
 void add_changes(Endpoints& endpoints, models::Models& all_models) {
   using Models = models::Models;
   add_change(endpoints, all_models, Method::post, "/mlflow/registered-models/create", "Register a model", true,
              [](Models& models, sql::Tx& tx, const Call& call, std::string& name) -> Result<void> {
-               TM_CHECK(models.add_model(tx, call.actor, name, TM_TRY(call.fields.text("description")), TM_TRY(tags_of(call.fields))));
+               TM_CHECK(models.add_model(tx, call.actor, name, TM_TRY(call.fields.text("description")),
+                                         TM_TRY(tags_of(call.fields))));
                return {};
              });
   add_change(endpoints, all_models, Method::post, "/mlflow/registered-models/rename", "Rename a model", true,
@@ -147,19 +154,23 @@ void add_changes(Endpoints& endpoints, models::Models& all_models) {
                TM_CHECK(models.describe_model(tx, call.actor, name, TM_TRY(call.fields.text("description"))));
                return {};
              });
-  add_change(endpoints, all_models, Method::del, "/mlflow/registered-models/delete", "Delete a model with its versions", false,
-             [](Models& models, sql::Tx& tx, const Call& call, std::string& name) { return models.delete_model(tx, call.actor, name); });
+  add_change(endpoints, all_models, Method::del, "/mlflow/registered-models/delete", "Delete a model with its versions",
+             false, [](Models& models, sql::Tx& tx, const Call& call, std::string& name) {
+               return models.delete_model(tx, call.actor, name);
+             });
   add_change(endpoints, all_models, Method::post, "/mlflow/registered-models/set-tag", "Set a tag of a model", false,
              [](Models& models, sql::Tx& tx, const Call& call, std::string& name) -> Result<void> {
-               return models.tag_model(tx, call.actor, name, TM_TRY(call.fields.required("key")), TM_TRY(call.fields.text("value")));
+               return models.tag_model(tx, call.actor, name, TM_TRY(call.fields.required("key")),
+                                       TM_TRY(call.fields.text("value")));
              });
-  add_change(endpoints, all_models, Method::del, "/mlflow/registered-models/delete-tag", "Delete a tag of a model", false,
-             [](Models& models, sql::Tx& tx, const Call& call, std::string& name) -> Result<void> {
+  add_change(endpoints, all_models, Method::del, "/mlflow/registered-models/delete-tag", "Delete a tag of a model",
+             false, [](Models& models, sql::Tx& tx, const Call& call, std::string& name) -> Result<void> {
                return models.tag_model(tx, call.actor, name, TM_TRY(call.fields.required("key")), std::nullopt);
              });
-  add_change(endpoints, all_models, Method::post, "/mlflow/registered-models/alias", "Point an alias at a version", false,
-             [](Models& models, sql::Tx& tx, const Call& call, std::string& name) -> Result<void> {
-               return models.set_alias(tx, call.actor, name, TM_TRY(call.fields.required("alias")), TM_TRY(version_of(call.fields)));
+  add_change(endpoints, all_models, Method::post, "/mlflow/registered-models/alias", "Point an alias at a version",
+             false, [](Models& models, sql::Tx& tx, const Call& call, std::string& name) -> Result<void> {
+               return models.set_alias(tx, call.actor, name, TM_TRY(call.fields.required("alias")),
+                                       TM_TRY(version_of(call.fields)));
              });
   add_change(endpoints, all_models, Method::del, "/mlflow/registered-models/alias", "Delete an alias", false,
              [](Models& models, sql::Tx& tx, const Call& call, std::string& name) -> Result<void> {
@@ -170,7 +181,8 @@ void add_changes(Endpoints& endpoints, models::Models& all_models) {
 }  // namespace
 
 bool fits_tags(const runs::Comparison& comparison, const models::Tags& tags) {
-  if (comparison.key == kPromptTag && comparison.op < runs::Operator::in) return runs::holds(comparison, is_prompt(tags) ? "true" : "false");
+  if (comparison.key == kPromptTag && comparison.op < runs::Operator::in)
+    return runs::holds(comparison, is_prompt(tags) ? "true" : "false");
   const auto tag = tags.find(comparison.key);
   if (comparison.op == runs::Operator::is_null) return tag == tags.end();
   if (tag == tags.end()) return false;
@@ -197,8 +209,13 @@ void write(JsonText& json, const models::Version& version) {
   json.begin_object();
   json.text("name", version.model).text("version", std::to_string(version.number));
   json.integer("creation_timestamp", version.made_ms).integer("last_updated_timestamp", version.updated_ms);
-  json.text_if("user_id", version.made_by).text("current_stage", enum_name(version.stage)).text_if("description", version.description);
-  json.text("source", version.source).text("run_id", version.run_id).text("status", "READY").text("run_link", version.run_link);
+  json.text_if("user_id", version.made_by)
+      .text("current_stage", enum_name(version.stage))
+      .text_if("description", version.description);
+  json.text("source", version.source)
+      .text("run_id", version.run_id)
+      .text("status", "READY")
+      .text("run_link", version.run_link);
   const auto model = version.tags.find(std::string(kModelIdTag));
   if (model != version.tags.end()) json.text("model_id", model->second);
   json.key("tags").begin_array();
@@ -214,11 +231,13 @@ void add_registered_models(Endpoints& endpoints, models::Models& models) {
   add_changes(endpoints, models);
   endpoints.add(Method::get, "/mlflow/registered-models/search", Right::read, "Search registered models",
                 [&models](const Call& call) { return search(models, call); });
-  endpoints.add(Method::get, "/mlflow/registered-models/get", Right::read, "Get a registered model", [&models](const Call& call) -> Result<std::string> {
-    const std::string name = TM_TRY(call.fields.required("name"));
-    return models.parts().database.read(
-        [&](sql::Tx& tx) -> Result<std::string> { return wrapped_model(models, tx, TM_TRY(models.model(tx, name))); });
-  });
+  endpoints.add(Method::get, "/mlflow/registered-models/get", Right::read, "Get a registered model",
+                [&models](const Call& call) -> Result<std::string> {
+                  const std::string name = TM_TRY(call.fields.required("name"));
+                  return models.parts().database.read([&](sql::Tx& tx) -> Result<std::string> {
+                    return wrapped_model(models, tx, TM_TRY(models.model(tx, name)));
+                  });
+                });
   endpoints.add(Method::get, "/mlflow/registered-models/alias", Right::read, "Get the version that an alias points at",
                 [&models](const Call& call) -> Result<std::string> {
                   const std::string name = TM_TRY(call.fields.required("name"));
@@ -228,8 +247,8 @@ void add_registered_models(Endpoints& endpoints, models::Models& models) {
                   });
                 });
   for (const Method method : {Method::get, Method::post}) {
-    endpoints.add(method, "/mlflow/registered-models/get-latest-versions", Right::read, "Get the newest version of each stage",
-                  [&models](const Call& call) -> Result<std::string> {
+    endpoints.add(method, "/mlflow/registered-models/get-latest-versions", Right::read,
+                  "Get the newest version of each stage", [&models](const Call& call) -> Result<std::string> {
                     const std::string name = TM_TRY(call.fields.required("name"));
                     const auto stages = TM_TRY(call.fields.texts("stages"));
                     return models.parts().database.read([&](sql::Tx& tx) -> Result<std::string> {

@@ -7,10 +7,12 @@
 
 namespace tidemill::mlflow {
 
-// MLflow 3 ties a version to the logged model that it came from; our rooms keep that as a tag, which is not shown as one.
+// MLflow 3 ties a version to the logged model that it came from; our rooms keep that as a tag, which is not shown as
+// one.
 inline constexpr std::string_view kModelIdTag = "tidemill.mlflow.model_id";
 
-// Prompts are kept as models with this tag. Clients ask for models by "is_prompt != 'true'", which shall hold for those without the tag too.
+// Prompts are kept as models with this tag. Clients ask for models by "is_prompt != 'true'", which shall hold for those
+// without the tag too.
 inline constexpr std::string_view kPromptTag = "mlflow.prompt.is_prompt";
 
 // Returns whether tags fit a comparison with one of them.

@@ -14,18 +14,22 @@ constexpr std::int64_t kDatasetExperimentsMax = 20;
 
 // A name for a run whose maker gave none: two words and a number, so that people can talk about it.
 std::string made_up_name() {
-  constexpr std::array<std::string_view, 16> kHow{"calm", "swift",  "bright", "steady", "quiet",  "bold", "gentle", "keen",
-                                                  "deep", "silver", "early",  "patient", "lively", "clear", "tidal", "wide"};
-  constexpr std::array<std::string_view, 16> kWho{"otter", "heron", "gull",  "seal",  "crab", "tern",   "whale", "plover",
-                                                  "eel",   "shrimp", "cod", "egret", "ray",  "mussel", "swan",  "perch"};
+  constexpr std::array<std::string_view, 16> kHow{"calm",   "swift", "bright", "steady", "quiet", "bold",
+                                                  "gentle", "keen",  "deep",   "silver", "early", "patient",
+                                                  "lively", "clear", "tidal",  "wide"};
+  constexpr std::array<std::string_view, 16> kWho{"otter", "heron",  "gull", "seal",   "crab", "tern",
+                                                  "whale", "plover", "eel",  "shrimp", "cod",  "egret",
+                                                  "ray",   "mussel", "swan", "perch"};
   const std::string random = random_bytes(4);
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(random[i]); };
-  return fmt::format("{}-{}-{}", kHow[byte(0) % kHow.size()], kWho[byte(1) % kWho.size()], (byte(2) << 8 | byte(3)) % 1'000);
+  return fmt::format("{}-{}-{}", kHow[byte(0) % kHow.size()], kWho[byte(1) % kWho.size()],
+                     (byte(2) << 8 | byte(3)) % 1'000);
 }
 
 Result<runs::Status> status_of(const std::string& text) {
   std::string word = text;
-  std::ranges::transform(word, word.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  std::ranges::transform(word, word.begin(),
+                         [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
   const auto status = parse_enum<runs::Status>(word);
   if (status && word != text) return *status;
   return invalid_value("status", json::Value(text), "RUNNING, SCHEDULED, FINISHED, FAILED or KILLED");
@@ -41,11 +45,13 @@ Result<void> settle_name(runs::NewRun& run) {
   }
   if (run.name.empty()) run.name = tag->value;
   if (run.name == tag->value) return {};
-  return fail(Code::kInvalidArgument, "mlflow.two_names",
-              fmt::format("Both 'run_name' argument and 'mlflow.runName' tag are specified, but with different values (run_name='{}', "
-                          "mlflow.runName='{}').",
-                          run.name.substr(0, 256), tag->value.substr(0, 256)),
-              "Send one of them.");
+  return fail(
+      Code::kInvalidArgument, "mlflow.two_names",
+      fmt::format(
+          "Both 'run_name' argument and 'mlflow.runName' tag are specified, but with different values (run_name='{}', "
+          "mlflow.runName='{}').",
+          run.name.substr(0, 256), tag->value.substr(0, 256)),
+      "Send one of them.");
 }
 
 Result<std::string> create(runs::Runs& runs, const Call& call) {
@@ -92,8 +98,10 @@ Result<std::string> search_datasets(runs::Runs& runs, const Call& call) {
     experiments.push_back(TM_TRY(runs::ExperimentId::parse(text)));
   }
   if (static_cast<std::int64_t>(experiments.size()) > kDatasetExperimentsMax) {
-    return fail(Code::kInvalidArgument, "mlflow.too_many_experiments",
-                fmt::format("SearchDatasets request cannot specify more than {} experiment_ids.", kDatasetExperimentsMax), "Ask for fewer.");
+    return fail(
+        Code::kInvalidArgument, "mlflow.too_many_experiments",
+        fmt::format("SearchDatasets request cannot specify more than {} experiment_ids.", kDatasetExperimentsMax),
+        "Ask for fewer.");
   }
   const auto found = TM_TRY(runs.database().read([&](sql::Tx& tx) { return runs.datasets(tx, experiments); }));
   JsonText json;
@@ -115,26 +123,32 @@ Result<std::int64_t> max_results(const Fields& fields, std::int64_t fallback, st
 }
 
 void add_runs(Endpoints& endpoints, runs::Runs& runs) {
-  endpoints.add(Method::post, "/mlflow/runs/create", Right::write, "Start a run", [&runs](const Call& call) { return create(runs, call); });
+  endpoints.add(Method::post, "/mlflow/runs/create", Right::write, "Start a run",
+                [&runs](const Call& call) { return create(runs, call); });
   endpoints.add(Method::post, "/mlflow/runs/update", Right::write, "Change status, end or name of a run",
                 [&runs](const Call& call) { return update(runs, call); });
-  endpoints.add(Method::post, "/mlflow/runs/search", Right::read, "Search runs", [&runs](const Call& call) { return search(runs, call); });
-  endpoints.add(Method::post, "/mlflow/experiments/search-datasets", Right::read, "List the data sets that runs of experiments read",
+  endpoints.add(Method::post, "/mlflow/runs/search", Right::read, "Search runs",
+                [&runs](const Call& call) { return search(runs, call); });
+  endpoints.add(Method::post, "/mlflow/experiments/search-datasets", Right::read,
+                "List the data sets that runs of experiments read",
                 [&runs](const Call& call) { return search_datasets(runs, call); });
-  endpoints.add(Method::get, "/mlflow/runs/get", Right::read, "Get a run", [&runs](const Call& call) -> Result<std::string> {
-    const auto id = TM_TRY(run_id(TM_TRY(call.fields.required("run_id", "run_uuid"))));
-    return wrapped("run", TM_TRY(runs.database().read([&](sql::Tx& tx) { return runs.run(tx, id); })));
-  });
-  endpoints.add(Method::post, "/mlflow/runs/delete", Right::write, "Mark a run as deleted", [&runs](const Call& call) -> Result<std::string> {
-    const auto id = TM_TRY(run_id(TM_TRY(call.fields.required("run_id"))));
-    TM_CHECK(runs.database().write([&](sql::Tx& tx) { return runs.delete_run(tx, call.actor, id); }));
-    return std::string(kNothing);
-  });
-  endpoints.add(Method::post, "/mlflow/runs/restore", Right::write, "Take the mark off again", [&runs](const Call& call) -> Result<std::string> {
-    const auto id = TM_TRY(run_id(TM_TRY(call.fields.required("run_id"))));
-    TM_CHECK(runs.database().write([&](sql::Tx& tx) { return runs.restore_run(tx, call.actor, id); }));
-    return std::string(kNothing);
-  });
+  endpoints.add(Method::get, "/mlflow/runs/get", Right::read, "Get a run",
+                [&runs](const Call& call) -> Result<std::string> {
+                  const auto id = TM_TRY(run_id(TM_TRY(call.fields.required("run_id", "run_uuid"))));
+                  return wrapped("run", TM_TRY(runs.database().read([&](sql::Tx& tx) { return runs.run(tx, id); })));
+                });
+  endpoints.add(Method::post, "/mlflow/runs/delete", Right::write, "Mark a run as deleted",
+                [&runs](const Call& call) -> Result<std::string> {
+                  const auto id = TM_TRY(run_id(TM_TRY(call.fields.required("run_id"))));
+                  TM_CHECK(runs.database().write([&](sql::Tx& tx) { return runs.delete_run(tx, call.actor, id); }));
+                  return std::string(kNothing);
+                });
+  endpoints.add(Method::post, "/mlflow/runs/restore", Right::write, "Take the mark off again",
+                [&runs](const Call& call) -> Result<std::string> {
+                  const auto id = TM_TRY(run_id(TM_TRY(call.fields.required("run_id"))));
+                  TM_CHECK(runs.database().write([&](sql::Tx& tx) { return runs.restore_run(tx, call.actor, id); }));
+                  return std::string(kNothing);
+                });
 }
 
 }  // namespace tidemill::mlflow

@@ -8,7 +8,8 @@ namespace {
 
 std::string upper(std::string_view word) {
   std::string out(word);
-  std::ranges::transform(out, out.begin(), [](char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c; });
+  std::ranges::transform(out, out.begin(),
+                         [](char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c; });
   return out;
 }
 
@@ -20,7 +21,10 @@ void write_inputs(JsonText& json, const runs::Run& run) {
     json.begin_object();
     write_pairs(json, "tags", input.tags);
     json.key("dataset").begin_object();
-    json.text("name", dataset.name).text("digest", dataset.digest).text("source_type", dataset.source_type).text("source", dataset.source);
+    json.text("name", dataset.name)
+        .text("digest", dataset.digest)
+        .text("source_type", dataset.source_type)
+        .text("source", dataset.source);
     if (dataset.schema) json.text("schema", *dataset.schema);
     if (dataset.profile) json.text("profile", *dataset.profile);
     json.end_object().end_object();
@@ -40,18 +44,23 @@ void write_pairs(JsonText& json, std::string_view name, const std::vector<runs::
 
 void write(JsonText& json, const runs::Experiment& experiment) {
   json.begin_object();
-  json.text("experiment_id", experiment.id.str()).text("name", experiment.name).text("artifact_location", artifact_uri(experiment));
+  json.text("experiment_id", experiment.id.str())
+      .text("name", experiment.name)
+      .text("artifact_location", artifact_uri(experiment));
   json.text("lifecycle_stage", enum_name(experiment.lifecycle));
   json.integer("last_update_time", experiment.updated_ms).integer("creation_time", experiment.made_ms);
   json.key("tags").begin_array();
-  for (const auto& [key, value] : experiment.tags) json.begin_object().text("key", key).text("value", value).end_object();
+  for (const auto& [key, value] : experiment.tags)
+    json.begin_object().text("key", key).text("value", value).end_object();
   json.end_array().end_object();
 }
 
 void write(JsonText& json, const runs::RunInfo& run) {
   json.begin_object();
   json.text("run_id", run.id.str()).text("run_uuid", run.id.str()).text("run_name", run.name);
-  json.text("experiment_id", run.experiment.str()).text("user_id", run.person).text("status", upper(enum_name(run.status)));
+  json.text("experiment_id", run.experiment.str())
+      .text("user_id", run.person)
+      .text("status", upper(enum_name(run.status)));
   json.integer_if("start_time", run.start_ms).integer_if("end_time", run.end_ms);
   json.text("artifact_uri", artifact_uri(run)).text("lifecycle_stage", enum_name(run.lifecycle)).end_object();
 }

@@ -90,7 +90,8 @@ struct RunView {
   std::vector<std::string> models;  // ids of the logged models that it made
 };
 BOOST_DESCRIBE_STRUCT(RunView, (),
-                      (id, name, experiment_id, person, status, lifecycle, start_ms, end_ms, metrics, params, tags, inputs, models))
+                      (id, name, experiment_id, person, status, lifecycle, start_ms, end_ms, metrics, params, tags,
+                       inputs, models))
 
 struct RunList {
   std::vector<RunView> runs;
@@ -165,11 +166,22 @@ std::optional<std::string> word_of(double value) {
 }
 
 RunView view_of(const runs::Run& run) {
-  RunView view{run.info.id.str(),  run.info.name,     run.info.experiment.str(), run.info.person, run.info.status, run.info.lifecycle,
-               run.info.start_ms, run.info.end_ms, {},                        run.params,      run.tags,        {},
+  RunView view{run.info.id.str(),
+               run.info.name,
+               run.info.experiment.str(),
+               run.info.person,
+               run.info.status,
+               run.info.lifecycle,
+               run.info.start_ms,
+               run.info.end_ms,
+               {},
+               run.params,
+               run.tags,
+               {},
                {}};
   for (const auto& metric : run.metrics) {
-    view.metrics.push_back({metric.key, finite(metric.value), word_of(metric.value), metric.step, metric.at_ms, metric.points});
+    view.metrics.push_back(
+        {metric.key, finite(metric.value), word_of(metric.value), metric.step, metric.at_ms, metric.points});
   }
   for (const auto& [dataset, tags] : run.inputs) {
     view.inputs.push_back({dataset.name, dataset.digest, dataset.source_type, dataset.source, tags});
@@ -179,8 +191,8 @@ RunView view_of(const runs::Run& run) {
 }
 
 ExperimentView view_of(const runs::Experiment& experiment) {
-  return {experiment.id.str(), experiment.name,    experiment.lifecycle, experiment.tags, experiment.made_by,
-          experiment.made_ms,  experiment.updated_ms};
+  return {experiment.id.str(), experiment.name,    experiment.lifecycle, experiment.tags,
+          experiment.made_by,  experiment.made_ms, experiment.updated_ms};
 }
 
 Result<std::int64_t> offset_of(const std::string& next) {
@@ -188,7 +200,8 @@ Result<std::int64_t> offset_of(const std::string& next) {
   std::int64_t offset = 0;
   const auto [end, error] = std::from_chars(next.data(), next.data() + next.size(), offset);
   if (error == std::errc{} && end == next.data() + next.size() && offset >= 0) return offset;
-  return fail(Code::kInvalidArgument, "runs.bad_next", fmt::format("'{}' is no next page.", next.substr(0, 64)), "Use the one of the last answer.");
+  return fail(Code::kInvalidArgument, "runs.bad_next", fmt::format("'{}' is no next page.", next.substr(0, 64)),
+              "Use the one of the last answer.");
 }
 
 template <class T>
@@ -211,7 +224,8 @@ Result<std::vector<runs::ExperimentId>> experiments_of(Runs& runs, sql::Tx& tx, 
     ids.push_back(id ? *id : TM_TRY(runs.experiment(tx, text)).id);
   }
   if (!query.experiment.empty()) return ids;
-  for (const auto& experiment : TM_TRY(runs.search_experiments(tx, {{}, {}, {}, runs::View::all, kExperimentsMax})).items) {
+  for (const auto& experiment :
+       TM_TRY(runs.search_experiments(tx, {{}, {}, {}, runs::View::all, kExperimentsMax})).items) {
     ids.push_back(experiment.id);
   }
   return ids;
@@ -260,11 +274,13 @@ std::vector<Line> lines_of(const std::vector<RunView>& views, Items RunView::*it
 
 Result<Comparison> compare(Runs& runs, const CompareQuery& query) {
   if (query.run.size() > kComparedMax) {
-    return fail(Code::kInvalidArgument, "runs.too_many", fmt::format("{} runs are more than {}.", query.run.size(), kComparedMax), "Compare fewer.");
+    return fail(Code::kInvalidArgument, "runs.too_many",
+                fmt::format("{} runs are more than {}.", query.run.size(), kComparedMax), "Compare fewer.");
   }
   Comparison out;
   TM_CHECK(runs.database().read([&](sql::Tx& tx) -> Result<void> {
-    for (const std::string& text : query.run) out.runs.push_back(view_of(TM_TRY(runs.run(tx, TM_TRY(runs::RunId::parse(text))))));
+    for (const std::string& text : query.run)
+      out.runs.push_back(view_of(TM_TRY(runs.run(tx, TM_TRY(runs::RunId::parse(text))))));
     return {};
   }));
   out.params = lines_of<ParamLine>(out.runs, &RunView::params);
@@ -309,28 +325,34 @@ std::vector<http::Route> runs_routes(Runs& runs) {
       "/api/experiments", Right::read, "List experiments, newest first, or as `filter` and `order_by` say",
       [&runs](const http::Request&, const ListQuery& query) { return list_experiments(runs, query); }));
   routes.push_back(http::get<ExperimentView>(
-      "/api/experiments/{id}", Right::read, "Get an experiment by id or name", [&runs](const http::Request& request) -> Result<ExperimentView> {
+      "/api/experiments/{id}", Right::read, "Get an experiment by id or name",
+      [&runs](const http::Request& request) -> Result<ExperimentView> {
         return runs.database().read([&](sql::Tx& tx) -> Result<ExperimentView> {
           const auto id = runs::ExperimentId::parse(request.param("id"));
-          return view_of(TM_TRY(id ? runs.experiment(tx, *id) : runs.experiment(tx, std::string_view(request.param("id")))));
+          return view_of(
+              TM_TRY(id ? runs.experiment(tx, *id) : runs.experiment(tx, std::string_view(request.param("id")))));
         });
       }));
-  routes.push_back(http::get_query<ListQuery, RunList>("/api/runs", Right::read, "List runs, newest first, or as `filter` and `order_by` say",
-                                                       [&runs](const http::Request&, const ListQuery& query) { return list(runs, query); }));
+  routes.push_back(http::get_query<ListQuery, RunList>(
+      "/api/runs", Right::read, "List runs, newest first, or as `filter` and `order_by` say",
+      [&runs](const http::Request&, const ListQuery& query) { return list(runs, query); }));
   routes.push_back(http::get_query<CompareQuery, Comparison>(
       "/api/runs/compare", Right::read, "Set runs side by side: their parameters and metrics, line by line",
       [&runs](const http::Request&, const CompareQuery& query) { return compare(runs, query); }));
-  routes.push_back(http::get<RunView>("/api/runs/{id}", Right::read, "Get a run with parameters, tags, latest metrics and inputs",
-                                      [&runs](const http::Request& request) -> Result<RunView> {
-                                        const auto id = TM_TRY(runs::RunId::parse(request.param("id")));
-                                        return view_of(TM_TRY(runs.database().read([&](sql::Tx& tx) { return runs.run(tx, id); })));
-                                      }));
+  routes.push_back(
+      http::get<RunView>("/api/runs/{id}", Right::read, "Get a run with parameters, tags, latest metrics and inputs",
+                         [&runs](const http::Request& request) -> Result<RunView> {
+                           const auto id = TM_TRY(runs::RunId::parse(request.param("id")));
+                           return view_of(TM_TRY(runs.database().read([&](sql::Tx& tx) { return runs.run(tx, id); })));
+                         }));
   routes.push_back(http::get_query<CurveQuery, Curve>(
       "/api/runs/{id}/curve", Right::read, "Read a metric's history, thinned to `points` for a chart",
       [&runs](const http::Request& request, const CurveQuery& query) { return curve(runs, request, query); }));
   routes.push_back(http::get_query<FolderQuery, EntryList>(
       "/api/runs/{id}/artefacts", Right::read, "List a folder of a run's artefacts",
-      [&runs](const http::Request& request, const FolderQuery& query) { return list_artefacts(runs, request, query); }));
+      [&runs](const http::Request& request, const FolderQuery& query) {
+        return list_artefacts(runs, request, query);
+      }));
   return routes;
 }
 

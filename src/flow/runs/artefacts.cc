@@ -16,15 +16,17 @@ constexpr std::string_view kAfterSlash = "0";
 constexpr std::string_view kHighest = "\xF4\x8F\xBF\xBF";
 constexpr std::string_view kLowestFollowing = "\x01";  // paths hold no control characters
 
-constexpr sql::Query kPut{"artefacts.put",
-                          "INSERT INTO artefacts (path, blob, bytes, made_by, made_ms) VALUES (?1, ?2, ?3, ?4, ?5)"
-                          " ON CONFLICT (path) DO UPDATE SET blob = excluded.blob, bytes = excluded.bytes, made_by = excluded.made_by,"
-                          " made_ms = excluded.made_ms"};
+constexpr sql::Query kPut{
+    "artefacts.put",
+    "INSERT INTO artefacts (path, blob, bytes, made_by, made_ms) VALUES (?1, ?2, ?3, ?4, ?5)"
+    " ON CONFLICT (path) DO UPDATE SET blob = excluded.blob, bytes = excluded.bytes, made_by = excluded.made_by,"
+    " made_ms = excluded.made_ms"};
 constexpr sql::Query kGet{"artefacts.get", "SELECT path, blob, bytes FROM artefacts WHERE path = ?1"};
-constexpr sql::Query kNext{"artefacts.next",
-                           "SELECT path, blob, bytes FROM artefacts WHERE path >= ?1 AND path < ?2 ORDER BY path LIMIT 1"};
-constexpr sql::Query kBeneath{"artefacts.beneath", "SELECT path, blob, bytes FROM artefacts WHERE path >= ?1 AND path < ?2 ORDER BY path"
-                                                   " LIMIT ?3"};
+constexpr sql::Query kNext{
+    "artefacts.next", "SELECT path, blob, bytes FROM artefacts WHERE path >= ?1 AND path < ?2 ORDER BY path LIMIT 1"};
+constexpr sql::Query kBeneath{"artefacts.beneath",
+                              "SELECT path, blob, bytes FROM artefacts WHERE path >= ?1 AND path < ?2 ORDER BY path"
+                              " LIMIT ?3"};
 constexpr sql::Query kDelete{"artefacts.delete", "DELETE FROM artefacts WHERE path = ?1 OR (path >= ?2 AND path < ?3)"};
 
 Artefact read_artefact(const sql::Row& row) {
@@ -69,13 +71,16 @@ std::unexpected<Error> unknown(std::string_view path) {
 
 }  // namespace
 
-std::string artefact_folder(const RunInfo& run) { return fmt::format("{}/{}/artifacts", run.experiment.number(), run.id.str()); }
+std::string artefact_folder(const RunInfo& run) {
+  return fmt::format("{}/{}/artifacts", run.experiment.number(), run.id.str());
+}
 
 std::string artefact_folder(const LoggedModel& model) {
   return fmt::format("{}/models/{}/artifacts", model.experiment.number(), model.id.str());
 }
 
-Result<Artefact> Runs::put_artefact(const access::Actor& actor, std::string_view path, const std::filesystem::path& file) {
+Result<Artefact> Runs::put_artefact(const access::Actor& actor, std::string_view path,
+                                    const std::filesystem::path& file) {
   TM_CHECK(check_path(path));
   const blobs::Stored stored = TM_TRY(blobs_.put_file(file));
   return database_.write([&](sql::Tx& tx) -> Result<Artefact> {
@@ -101,7 +106,8 @@ Result<std::vector<Entry>> Runs::entries(sql::Tx& tx, std::string_view folder) {
   while (auto next = TM_TRY(tx.one<Artefact>(kNext, read_artefact, from, range.end))) {
     if (static_cast<std::int64_t>(entries.size()) >= limits_.listed_max) {
       return fail(Code::kTooLarge, "artefacts.folder_too_large",
-                  fmt::format("'{}' has more than {} entries.", folder, limits_.listed_max), "List its folders one by one.");
+                  fmt::format("'{}' has more than {} entries.", folder, limits_.listed_max),
+                  "List its folders one by one.");
     }
     const std::string_view rest = std::string_view(next->path).substr(range.prefix.size());
     const std::size_t slash = rest.find('/');
@@ -123,8 +129,8 @@ Result<std::vector<Artefact>> Runs::artefacts(sql::Tx& tx, std::string_view fold
   const Range range = range_of(folder);
   auto files = TM_TRY(tx.all<Artefact>(kBeneath, read_artefact, range.prefix, range.end, limits_.listed_max + 1));
   if (static_cast<std::int64_t>(files.size()) <= limits_.listed_max) return files;
-  return fail(Code::kTooLarge, "artefacts.folder_too_large", fmt::format("'{}' has more than {} files.", folder, limits_.listed_max),
-              "Take its folders one by one.");
+  return fail(Code::kTooLarge, "artefacts.folder_too_large",
+              fmt::format("'{}' has more than {} files.", folder, limits_.listed_max), "Take its folders one by one.");
 }
 
 Result<void> Runs::delete_artefacts(const access::Actor&, std::string_view path) {

@@ -13,8 +13,8 @@ namespace tidemill::runs {
 // Returns how many characters (code points) a UTF-8 text has.
 [[nodiscard]] std::int64_t characters(std::string_view text);
 
-// `where` names the field in messages, such as "metrics[3].key". Keys are 1 to key_chars_max of letters, digits, _ - . : / and spaces, and,
-// read as a path, lead to themselves: clients keep them as file names.
+// `where` names the field in messages, such as "metrics[3].key". Keys are 1 to key_chars_max of letters, digits, _ - .
+// : / and spaces, and, read as a path, lead to themselves: clients keep them as file names.
 [[nodiscard]] Result<void> check_key(std::string_view where, std::string_view key, const Limits& limits);
 [[nodiscard]] Result<void> check_length(std::string_view where, std::string_view text, std::int64_t characters_max);
 [[nodiscard]] Result<void> check_experiment_name(std::string_view name, const Limits& limits);

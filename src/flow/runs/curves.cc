@@ -16,15 +16,18 @@ constexpr sql::Query kCurveOf{"runs.curve_of",
 constexpr sql::Query kHistory{"runs.history",
                               "SELECT step, at_ms, value FROM run_metrics WHERE run = ?1 AND key = ?2"
                               " ORDER BY step, at_ms, value LIMIT ?3 OFFSET ?4"};
-constexpr sql::Query kRange{"runs.curve_range",
-                            "SELECT step, at_ms, value FROM run_metrics WHERE run = ?1 AND key = ?2 AND step BETWEEN ?3 AND ?4"
-                            " ORDER BY step, at_ms, value LIMIT ?5"};
-constexpr sql::Query kFirstFrom{"runs.curve_first_from",
-                                "SELECT step, at_ms, value FROM run_metrics WHERE run = ?1 AND key = ?2 AND step BETWEEN ?3 AND ?4"
-                                " ORDER BY step, at_ms, value LIMIT 1"};
-constexpr sql::Query kLast{"runs.curve_last",
-                           "SELECT step, at_ms, value FROM run_metrics WHERE run = ?1 AND key = ?2 AND step BETWEEN ?3 AND ?4"
-                           " ORDER BY step DESC, at_ms DESC, value DESC LIMIT 1"};
+constexpr sql::Query kRange{
+    "runs.curve_range",
+    "SELECT step, at_ms, value FROM run_metrics WHERE run = ?1 AND key = ?2 AND step BETWEEN ?3 AND ?4"
+    " ORDER BY step, at_ms, value LIMIT ?5"};
+constexpr sql::Query kFirstFrom{
+    "runs.curve_first_from",
+    "SELECT step, at_ms, value FROM run_metrics WHERE run = ?1 AND key = ?2 AND step BETWEEN ?3 AND ?4"
+    " ORDER BY step, at_ms, value LIMIT 1"};
+constexpr sql::Query kLast{
+    "runs.curve_last",
+    "SELECT step, at_ms, value FROM run_metrics WHERE run = ?1 AND key = ?2 AND step BETWEEN ?3 AND ?4"
+    " ORDER BY step DESC, at_ms DESC, value DESC LIMIT 1"};
 
 struct CurveId {
   std::int64_t run = 0;
@@ -34,12 +37,19 @@ struct CurveId {
 Point read_point(const sql::Row& row) { return {from_sortable(row.integer(2)), row.integer(1), row.integer(0)}; }
 
 Result<std::optional<CurveId>> find_curve(sql::Tx& tx, const RunId& run, std::string_view key) {
-  return tx.one<CurveId>(kCurveOf, [](const sql::Row& row) { return CurveId{row.integer(0), row.integer(1)}; }, run, key);
+  return tx.one<CurveId>(
+      kCurveOf,
+      [](const sql::Row& row) {
+        return CurveId{row.integer(0), row.integer(1)};
+      },
+      run, key);
 }
 
-// Returns at most about `points_max` points with steps in [low, high], evenly spread over the steps, first and last included. Each costs one
-// descent into the index, so that a curve of ten million points costs what one of a thousand does.
-Result<std::vector<Point>> thinned(sql::Tx& tx, const CurveId& curve, std::int64_t low, std::int64_t high, std::int64_t points_max) {
+// Returns at most about `points_max` points with steps in [low, high], evenly spread over the steps, first and last
+// included. Each costs one descent into the index, so that a curve of ten million points costs what one of a thousand
+// does.
+Result<std::vector<Point>> thinned(sql::Tx& tx, const CurveId& curve, std::int64_t low, std::int64_t high,
+                                   std::int64_t points_max) {
   auto all = TM_TRY(tx.all<Point>(kRange, read_point, curve.run, curve.key, low, high, points_max + 1));
   if (static_cast<std::int64_t>(all.size()) <= points_max) return all;
   const std::int64_t first = all.front().step;
@@ -49,9 +59,10 @@ Result<std::vector<Point>> thinned(sql::Tx& tx, const CurveId& curve, std::int64
   const long double width = static_cast<long double>(last->step) - static_cast<long double>(first);
   std::int64_t from = first;
   for (std::int64_t i = 0; i < points_max && from <= last->step; ++i) {
-    const auto wanted = static_cast<std::int64_t>(static_cast<long double>(first) + width * static_cast<long double>(i) /
-                                                                                         static_cast<long double>(points_max));
-    const auto point = TM_TRY(tx.one<Point>(kFirstFrom, read_point, curve.run, curve.key, std::max(wanted, from), high));
+    const auto wanted = static_cast<std::int64_t>(
+        static_cast<long double>(first) + width * static_cast<long double>(i) / static_cast<long double>(points_max));
+    const auto point =
+        TM_TRY(tx.one<Point>(kFirstFrom, read_point, curve.run, curve.key, std::max(wanted, from), high));
     if (!point) break;
     points.push_back(*point);
     if (point->step == last->step) break;
@@ -63,7 +74,8 @@ Result<std::vector<Point>> thinned(sql::Tx& tx, const CurveId& curve, std::int64
 
 }  // namespace
 
-Result<Page<Point>> Runs::history(sql::Tx& tx, const RunId& id, std::string_view key, std::int64_t limit, std::int64_t offset) {
+Result<Page<Point>> Runs::history(sql::Tx& tx, const RunId& id, std::string_view key, std::int64_t limit,
+                                  std::int64_t offset) {
   TM_CHECK(info(tx, id));
   Page<Point> page;
   const auto curve = TM_TRY(find_curve(tx, id, key));

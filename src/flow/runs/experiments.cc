@@ -23,18 +23,21 @@ constexpr sql::Query kAddDefault{
 constexpr sql::Query kAdd{"experiments.add",
                           "INSERT INTO experiments (name, artefact_root, lifecycle, made_by, made_ms, updated_ms)"
                           " VALUES (?1, ?2, 'active', ?3, ?4, ?4)"};
-constexpr sql::Query kGet{"experiments.get",
-                          "SELECT id, name, artefact_root, lifecycle, made_by, made_ms, updated_ms FROM experiments WHERE id = ?1"};
+constexpr sql::Query kGet{
+    "experiments.get",
+    "SELECT id, name, artefact_root, lifecycle, made_by, made_ms, updated_ms FROM experiments WHERE id = ?1"};
 constexpr sql::Query kGetByName{"experiments.get_by_name", "SELECT id FROM experiments WHERE name = ?1"};
 constexpr sql::Query kGetTags{"experiments.get_tags", "SELECT key, value FROM experiment_tags WHERE experiment = ?1"};
 constexpr sql::Query kSetTag{"experiments.set_tag",
                              "INSERT INTO experiment_tags (experiment, key, value) VALUES (?1, ?2, ?3)"
                              " ON CONFLICT (experiment, key) DO UPDATE SET value = excluded.value"};
-constexpr sql::Query kDeleteTag{"experiments.delete_tag", "DELETE FROM experiment_tags WHERE experiment = ?1 AND key = ?2"};
+constexpr sql::Query kDeleteTag{"experiments.delete_tag",
+                                "DELETE FROM experiment_tags WHERE experiment = ?1 AND key = ?2"};
 constexpr sql::Query kTouch{"experiments.touch", "UPDATE experiments SET updated_ms = ?2 WHERE id = ?1"};
 constexpr sql::Query kRename{"experiments.rename", "UPDATE experiments SET name = ?2, updated_ms = ?3 WHERE id = ?1"};
-constexpr sql::Query kSetLifecycle{"experiments.set_lifecycle",
-                                   "UPDATE experiments SET lifecycle = ?2, updated_ms = ?3 WHERE id = ?1 AND lifecycle <> ?2"};
+constexpr sql::Query kSetLifecycle{
+    "experiments.set_lifecycle",
+    "UPDATE experiments SET lifecycle = ?2, updated_ms = ?3 WHERE id = ?1 AND lifecycle <> ?2"};
 
 Experiment read_experiment(const sql::Row& row) {
   Experiment out;
@@ -50,7 +53,8 @@ Experiment read_experiment(const sql::Row& row) {
 
 Result<void> read_tags(sql::Tx& tx, Experiment& experiment) {
   return tx.each(
-      kGetTags, [&](const sql::Row& row) { experiment.tags.emplace(row.string(0), row.string(1)); }, experiment.id.number());
+      kGetTags, [&](const sql::Row& row) { experiment.tags.emplace(row.string(0), row.string(1)); },
+      experiment.id.number());
 }
 
 std::unexpected<Error> name_taken(std::string_view name) {
@@ -72,22 +76,24 @@ Result<Field> find_field(std::string_view entity, std::string_view key) {
   if (!entity.empty() && entity != "attribute" && entity != "attributes" && entity != "attr") {
     return bad_filter(fmt::format("Experiments have no '{}': use attributes or tags.", entity));
   }
-  constexpr std::array<std::pair<std::string_view, Field>, 4> kFields{{{"name", {false, false, "e.name"}},
-                                                                       {"experiment_id", {false, false, "CAST(e.id AS TEXT)"}},
-                                                                       {"creation_time", {false, true, "e.made_ms"}},
-                                                                       {"last_update_time", {false, true, "e.updated_ms"}}}};
+  constexpr std::array<std::pair<std::string_view, Field>, 4> kFields{
+      {{"name", {false, false, "e.name"}},
+       {"experiment_id", {false, false, "CAST(e.id AS TEXT)"}},
+       {"creation_time", {false, true, "e.made_ms"}},
+       {"last_update_time", {false, true, "e.updated_ms"}}}};
   for (const auto& [name, field] : kFields) {
     if (key == name) return field;
   }
-  return bad_filter(
-      fmt::format("Invalid attribute key '{}'. Experiments have name, experiment_id, creation_time and last_update_time.", key));
+  return bad_filter(fmt::format(
+      "Invalid attribute key '{}'. Experiments have name, experiment_id, creation_time and last_update_time.", key));
 }
 
 Result<void> append_condition(SqlText& sql, const Comparison& comparison) {
   const Field field = TM_TRY(find_field(comparison.entity, comparison.key));
   if (field.is_number) {
     TM_CHECK(check_numeric(comparison));
-    if (!comparison.number().whole) return bad_filter(fmt::format("Invalid value for numeric attribute '{}'.", comparison.key));
+    if (!comparison.number().whole)
+      return bad_filter(fmt::format("Invalid value for numeric attribute '{}'.", comparison.key));
     append_numeric(sql, field.column, comparison);
     return {};
   }
@@ -128,15 +134,17 @@ Result<SqlText> search_text(const Search& search, const Limits& limits) {
     sql << (order.key == "experiment_id" ? "e.id" : field.column) << (order.descending ? " DESC, " : ", ");
   }
   if (search.order_by.empty()) sql << "made_ms DESC, ";
-  sql << (by_id ? "1" : search.order_by.empty() ? "e.id DESC" : "e.id") << " LIMIT " << sql::Value(search.limit + 1) << " OFFSET "
-      << sql::Value(search.offset);
+  sql << (by_id                     ? "1"
+          : search.order_by.empty() ? "e.id DESC"
+                                    : "e.id")
+      << " LIMIT " << sql::Value(search.limit + 1) << " OFFSET " << sql::Value(search.offset);
   return sql;
 }
 
 }  // namespace
 
-Result<std::unique_ptr<Runs>> Runs::create(sql::Database& database, events::Events& events, blobs::Store& blobs, const Clock& clock,
-                                           Limits limits) {
+Result<std::unique_ptr<Runs>> Runs::create(sql::Database& database, events::Events& events, blobs::Store& blobs,
+                                           const Clock& clock, Limits limits) {
   TM_CHECK(database.migrate("runs", kSchemaSql));
   TM_CHECK(database.write([&](sql::Tx& tx) { return tx.exec(kAddDefault, clock.now_ms()); }));
   return std::unique_ptr<Runs>(new Runs(database, events, blobs, clock, limits));
@@ -184,7 +192,8 @@ Result<void> Runs::rename_experiment(sql::Tx& tx, const access::Actor& actor, Ex
   TM_CHECK(check_experiment_name(name, limits_));
   const Experiment before = TM_TRY(experiment(tx, id));
   if (before.lifecycle != Lifecycle::active) {
-    return fail(Code::kInvalidArgument, "experiments.deleted", "Cannot rename a non-active experiment.", "Restore it first.");
+    return fail(Code::kInvalidArgument, "experiments.deleted", "Cannot rename a non-active experiment.",
+                "Restore it first.");
   }
   if (auto renamed = tx.exec(kRename, id.number(), name, clock_.now_ms()); !renamed) {
     if (renamed.error().code != Code::kAlreadyExists) return std::unexpected(renamed.error());
@@ -196,22 +205,26 @@ Result<void> Runs::rename_experiment(sql::Tx& tx, const access::Actor& actor, Ex
 Result<void> Runs::delete_experiment(sql::Tx& tx, const access::Actor& actor, ExperimentId id) {
   if (id.number() == 0) return invalid("Cannot delete the default experiment '0'.", "Delete its runs instead.");
   const Experiment before = TM_TRY(experiment(tx, id));
-  if (TM_TRY(tx.exec(kSetLifecycle, id.number(), Lifecycle::deleted, clock_.now_ms())) == 0) return unknown_experiment(id.str());
+  if (TM_TRY(tx.exec(kSetLifecycle, id.number(), Lifecycle::deleted, clock_.now_ms())) == 0)
+    return unknown_experiment(id.str());
   return emit(tx, actor, events_of::kExperimentDeleted, subject(id), {{"name", before.name}});
 }
 
 Result<void> Runs::restore_experiment(sql::Tx& tx, const access::Actor& actor, ExperimentId id) {
   const Experiment before = TM_TRY(experiment(tx, id));
-  if (TM_TRY(tx.exec(kSetLifecycle, id.number(), Lifecycle::active, clock_.now_ms())) == 0) return unknown_experiment(id.str());
+  if (TM_TRY(tx.exec(kSetLifecycle, id.number(), Lifecycle::active, clock_.now_ms())) == 0)
+    return unknown_experiment(id.str());
   return emit(tx, actor, events_of::kExperimentRestored, subject(id), {{"name", before.name}});
 }
 
-Result<void> Runs::tag_experiment(sql::Tx& tx, ExperimentId id, std::string_view key, std::optional<std::string_view> value) {
+Result<void> Runs::tag_experiment(sql::Tx& tx, ExperimentId id, std::string_view key,
+                                  std::optional<std::string_view> value) {
   TM_CHECK(check_key("key", key, limits_));
   const Experiment before = TM_TRY(experiment(tx, id));
   if (before.lifecycle != Lifecycle::active) {
     return fail(Code::kInvalidArgument, "experiments.deleted",
-                fmt::format("The experiment {} must be in the 'active' state: it is deleted.", id.str()), "Restore it first.");
+                fmt::format("The experiment {} must be in the 'active' state: it is deleted.", id.str()),
+                "Restore it first.");
   }
   TM_CHECK(tx.exec(kTouch, id.number(), clock_.now_ms()));
   if (value) {
@@ -220,10 +233,12 @@ Result<void> Runs::tag_experiment(sql::Tx& tx, ExperimentId id, std::string_view
     return {};
   }
   if (TM_TRY(tx.exec(kDeleteTag, id.number(), key)) > 0) return {};
-  return fail(Code::kNotFound, "experiments.no_tag", fmt::format("Experiment {} has no tag '{}'.", id.str(), key), "Read its tags.");
+  return fail(Code::kNotFound, "experiments.no_tag", fmt::format("Experiment {} has no tag '{}'.", id.str(), key),
+              "Read its tags.");
 }
 
-Result<void> Runs::emit(sql::Tx& tx, const access::Actor& actor, std::string_view kind, std::string subject, json::Object payload) {
+Result<void> Runs::emit(sql::Tx& tx, const access::Actor& actor, std::string_view kind, std::string subject,
+                        json::Object payload) {
   TM_CHECK(events_.append(tx, {std::string(kind), std::move(subject), actor.name, std::move(payload)}));
   return {};
 }

@@ -17,11 +17,14 @@ constexpr std::size_t kShownBytesMax = 64;
 bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f' || c == '\v'; }
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_word(char c) {
-  return is_digit(c) || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_' || (static_cast<unsigned char>(c) >= 0x80);
+  return is_digit(c) || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_' ||
+         (static_cast<unsigned char>(c) >= 0x80);
 }
 char upper(char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c; }
 
-bool same_word(std::string_view text, std::string_view upper_word) { return std::ranges::equal(text, upper_word, {}, upper); }
+bool same_word(std::string_view text, std::string_view upper_word) {
+  return std::ranges::equal(text, upper_word, {}, upper);
+}
 
 // Reads a text from its front. Every function leaves it behind what it has read.
 class Reader {
@@ -59,8 +62,8 @@ class Reader {
     return text_.substr(begin, at_ - begin);
   }
 
-  // Takes a text between a pair of `quote`, which comes next; nothing when it does not end. A doubled single quote, or one behind a
-  // backslash, does not end it; it stays as written.
+  // Takes a text between a pair of `quote`, which comes next; nothing when it does not end. A doubled single quote, or
+  // one behind a backslash, does not end it; it stays as written.
   std::optional<std::string_view> take_quoted(char quote) {
     for (std::size_t i = at_ + 1; i < text_.size(); ++i) {
       if (quote == '\'' && i + 1 < text_.size() && (text_[i] == '\'' || text_[i] == '\\') && text_[i + 1] == '\'') {
@@ -118,7 +121,8 @@ Result<Field> read_field(Reader& reader) {
 
 Result<Operator> read_operator(Reader& reader) {
   reader.skip_space();
-  const std::string_view signs = reader.take_while([](char c) { return c == '<' || c == '>' || c == '=' || c == '!' || c == '~'; });
+  const std::string_view signs =
+      reader.take_while([](char c) { return c == '<' || c == '>' || c == '=' || c == '!' || c == '~'; });
   constexpr std::array<std::pair<std::string_view, Operator>, 6> kSigns{{{"=", Operator::equal},
                                                                          {"!=", Operator::not_equal},
                                                                          {"<", Operator::less},
@@ -146,12 +150,14 @@ Result<Operator> read_operator(Reader& reader) {
 
 Result<Number> read_number(Reader& reader) {
   Reader ahead = reader;
-  std::string text(ahead.take_while([](char c) { return is_digit(c) || c == '.' || c == '-' || c == '+' || c == 'e' || c == 'E'; }));
+  std::string text(
+      ahead.take_while([](char c) { return is_digit(c) || c == '.' || c == '-' || c == '+' || c == 'e' || c == 'E'; }));
   const std::size_t sign = text.starts_with('-') || text.starts_with('+') ? 1 : 0;
   const std::string_view digits = std::string_view(text).substr(sign);
   Number number;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number.value);
-  const bool all = end == digits.data() + digits.size() && !digits.empty() && (is_digit(digits.front()) || digits.front() == '.');
+  const bool all =
+      end == digits.data() + digits.size() && !digits.empty() && (is_digit(digits.front()) || digits.front() == '.');
   if (!all || error == std::errc::invalid_argument || is_word(ahead.front())) return reader.expected("a number");
   // Beyond the range of a double: from_chars then leaves the value alone, so settle it by the sign of the exponent.
   if (error == std::errc::result_out_of_range) {
@@ -194,10 +200,14 @@ Result<Comparison> read_comparison(Reader& reader, const Limits& limits) {
   Comparison comparison{std::move(field.entity), std::move(field.key), TM_TRY(read_operator(reader)), {}};
   switch (comparison.op) {
     case Operator::is_null:
-    case Operator::is_not_null: return comparison;
+    case Operator::is_not_null:
+      return comparison;
     case Operator::in:
-    case Operator::not_in: comparison.value = TM_TRY(read_list(reader)); return comparison;
-    default: break;
+    case Operator::not_in:
+      comparison.value = TM_TRY(read_list(reader));
+      return comparison;
+    default:
+      break;
   }
   reader.skip_space();
   if (reader.front() == '\'' || reader.front() == '"') {
@@ -209,7 +219,8 @@ Result<Comparison> read_comparison(Reader& reader, const Limits& limits) {
   if (!pattern) return comparison;
   if (!std::holds_alternative<std::string>(comparison.value)) return bad_filter("LIKE needs a quoted text.");
   if (static_cast<std::int64_t>(comparison.text().size()) > limits.pattern_bytes_max) {
-    return bad_filter(fmt::format("A pattern has {} bytes, more than {}.", comparison.text().size(), limits.pattern_bytes_max));
+    return bad_filter(
+        fmt::format("A pattern has {} bytes, more than {}.", comparison.text().size(), limits.pattern_bytes_max));
   }
   return comparison;
 }
@@ -268,8 +279,8 @@ Result<Order> parse_order(std::string_view text, const Limits& limits) {
 }
 
 std::string_view operator_text(Operator op) {
-  constexpr std::array<std::string_view, 12> kTexts{"=",    "!=",    "<",  "<=",     ">",       ">=",
-                                                    "LIKE", "ILIKE", "IN", "NOT IN", "IS NULL", "IS NOT NULL"};
+  constexpr std::array<std::string_view, 12> kTexts{
+      "=", "!=", "<", "<=", ">", ">=", "LIKE", "ILIKE", "IN", "NOT IN", "IS NULL", "IS NOT NULL"};
   return kTexts.at(static_cast<std::size_t>(op));
 }
 
@@ -301,32 +312,47 @@ bool like(std::string_view text, std::string_view pattern, bool fold) {
 
 bool holds(const Comparison& comparison, std::string_view text) {
   switch (comparison.op) {
-    case Operator::equal: return text == comparison.text();
-    case Operator::not_equal: return text != comparison.text();
-    case Operator::like: return like(text, comparison.text(), false);
-    case Operator::ilike: return like(text, comparison.text(), true);
-    case Operator::in: return std::ranges::find(comparison.list(), text) != comparison.list().end();
-    case Operator::not_in: return std::ranges::find(comparison.list(), text) == comparison.list().end();
-    default: return false;
+    case Operator::equal:
+      return text == comparison.text();
+    case Operator::not_equal:
+      return text != comparison.text();
+    case Operator::like:
+      return like(text, comparison.text(), false);
+    case Operator::ilike:
+      return like(text, comparison.text(), true);
+    case Operator::in:
+      return std::ranges::find(comparison.list(), text) != comparison.list().end();
+    case Operator::not_in:
+      return std::ranges::find(comparison.list(), text) == comparison.list().end();
+    default:
+      return false;
   }
 }
 
 bool holds(const Comparison& comparison, double number) {
   const double other = comparison.number().value;
   switch (comparison.op) {
-    case Operator::equal: return number == other;
-    case Operator::not_equal: return number != other;
-    case Operator::less: return number < other;
-    case Operator::less_equal: return number <= other;
-    case Operator::greater: return number > other;
-    case Operator::greater_equal: return number >= other;
-    default: return false;
+    case Operator::equal:
+      return number == other;
+    case Operator::not_equal:
+      return number != other;
+    case Operator::less:
+      return number < other;
+    case Operator::less_equal:
+      return number <= other;
+    case Operator::greater:
+      return number > other;
+    case Operator::greater_equal:
+      return number >= other;
+    default:
+      return false;
   }
 }
 
 Result<void> check_numeric(const Comparison& comparison) {
   if (static_cast<int>(comparison.op) > static_cast<int>(Operator::greater_equal)) {
-    return bad_filter(fmt::format("Invalid comparator '{}' for the number '{}'.", operator_text(comparison.op), comparison.key));
+    return bad_filter(
+        fmt::format("Invalid comparator '{}' for the number '{}'.", operator_text(comparison.op), comparison.key));
   }
   if (std::holds_alternative<Number>(comparison.value)) return {};
   return bad_filter(fmt::format("Expected numeric value type for '{}'.", comparison.key));
@@ -338,14 +364,18 @@ Result<void> check_textual(const Comparison& comparison, bool lists, bool null) 
   };
   switch (comparison.op) {
     case Operator::is_null:
-    case Operator::is_not_null: return null ? Result<void>() : refuse();
+    case Operator::is_not_null:
+      return null ? Result<void>() : refuse();
     case Operator::in:
-    case Operator::not_in: return lists ? Result<void>() : refuse();
+    case Operator::not_in:
+      return lists ? Result<void>() : refuse();
     case Operator::equal:
     case Operator::not_equal:
     case Operator::like:
-    case Operator::ilike: break;
-    default: return refuse();
+    case Operator::ilike:
+      break;
+    default:
+      return refuse();
   }
   if (std::holds_alternative<std::string>(comparison.value)) return {};
   return bad_filter(fmt::format("Expected a quoted string value for '{}'.", comparison.key));
@@ -355,12 +385,23 @@ std::string glob_of(std::string_view like_pattern) {
   std::string glob;
   for (const char c : like_pattern) {
     switch (c) {
-      case '%': glob += '*'; break;
-      case '_': glob += '?'; break;
-      case '*': glob += "[*]"; break;
-      case '?': glob += "[?]"; break;
-      case '[': glob += "[[]"; break;
-      default: glob += c;
+      case '%':
+        glob += '*';
+        break;
+      case '_':
+        glob += '?';
+        break;
+      case '*':
+        glob += "[*]";
+        break;
+      case '?':
+        glob += "[?]";
+        break;
+      case '[':
+        glob += "[[]";
+        break;
+      default:
+        glob += c;
     }
   }
   return glob;

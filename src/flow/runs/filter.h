@@ -2,9 +2,10 @@
 //
 //   metrics.auc > 0.7 AND params."max depth" = '5' AND tags.team LIKE 'risk%' AND attributes.run_id IN ('…', '…')
 //
-// Comparisons joined by AND, nothing else. On the left a field: entity.key, or a bare attribute; either part may stand in
-// `backticks` or "double quotes". On the right a number, a quoted text (kept as it stands between its quotes: there are no escapes), or a
-// list of quoted texts. Keywords in any case. This file knows the form; who searches decides which fields there are (Vocabulary).
+// Comparisons joined by AND, nothing else. On the left a field: entity.key, or a bare attribute; either part may stand
+// in `backticks` or "double quotes". On the right a number, a quoted text (kept as it stands between its quotes: there
+// are no escapes), or a list of quoted texts. Keywords in any case. This file knows the form; who searches decides
+// which fields there are (Vocabulary).
 #pragma once
 
 #include <cstdint>
@@ -19,7 +20,20 @@
 
 namespace tidemill::runs {
 
-enum class Operator { equal, not_equal, less, less_equal, greater, greater_equal, like, ilike, in, not_in, is_null, is_not_null };
+enum class Operator {
+  equal,
+  not_equal,
+  less,
+  less_equal,
+  greater,
+  greater_equal,
+  like,
+  ilike,
+  in,
+  not_in,
+  is_null,
+  is_not_null
+};
 
 // A number as it was written, and as a double.
 struct Number {
@@ -53,8 +67,8 @@ struct Order {
 // Returns the operator as it is written, such as "NOT IN".
 [[nodiscard]] std::string_view operator_text(Operator op);
 
-// Returns whether `text` fits an SQL LIKE pattern, where % stands for any text and _ for one character; `fold` ignores the case of ASCII
-// letters. O(text × pattern) at worst.
+// Returns whether `text` fits an SQL LIKE pattern, where % stands for any text and _ for one character; `fold` ignores
+// the case of ASCII letters. O(text × pattern) at worst.
 [[nodiscard]] bool like(std::string_view text, std::string_view pattern, bool fold);
 
 // Returns whether a text satisfies a comparison whose value is text or a list.
@@ -62,8 +76,8 @@ struct Order {
 // Returns whether a number satisfies a comparison whose value is a number. NaN satisfies != alone.
 [[nodiscard]] bool holds(const Comparison& comparison, double number);
 
-// Return kInvalidArgument unless the comparison has an operator and a value that fit a number, or a text (`lists` allows IN and NOT IN,
-// `null` IS NULL).
+// Return kInvalidArgument unless the comparison has an operator and a value that fit a number, or a text (`lists`
+// allows IN and NOT IN, `null` IS NULL).
 [[nodiscard]] Result<void> check_numeric(const Comparison& comparison);
 [[nodiscard]] Result<void> check_textual(const Comparison& comparison, bool lists, bool null);
 

@@ -52,11 +52,30 @@ TEST(Filter, JoinsByAndOnly) {
   EXPECT_EQ(parse_filter("metrics.a > 1 and params.b = 'AND' AND tags.c != 'x'").value().size(), 3U);
   EXPECT_TRUE(parse_filter("").value().empty());
   EXPECT_TRUE(parse_filter(" \n ").value().empty());
-  for (const char* text : {"metrics.a > 1 OR metrics.a < 0", "(metrics.a > 1)", "metrics.a > 1 AND", "AND metrics.a > 1", "metrics.a",
-                           "metrics.a >", "metrics.a > > 1", "metrics.a == 1", "params.a = 'open", "params.`a = 'x'", "run_id IN ()",
-                           "run_id IN 'a'", "run_id IN ('a'", "'a' = params.b", "metrics.a > 1 metrics.b > 2", "metrics.a > 1;",
-                           "metrics.a > 0x10", "metrics.a > 1.2.3", "metrics.a > -", "tags.x IS", "tags.x NOT LIKE 'a'", "metrics. > 1",
-                           ".a > 1", "metrics.a LIKE 5"}) {
+  for (const char* text : {"metrics.a > 1 OR metrics.a < 0",
+                           "(metrics.a > 1)",
+                           "metrics.a > 1 AND",
+                           "AND metrics.a > 1",
+                           "metrics.a",
+                           "metrics.a >",
+                           "metrics.a > > 1",
+                           "metrics.a == 1",
+                           "params.a = 'open",
+                           "params.`a = 'x'",
+                           "run_id IN ()",
+                           "run_id IN 'a'",
+                           "run_id IN ('a'",
+                           "'a' = params.b",
+                           "metrics.a > 1 metrics.b > 2",
+                           "metrics.a > 1;",
+                           "metrics.a > 0x10",
+                           "metrics.a > 1.2.3",
+                           "metrics.a > -",
+                           "tags.x IS",
+                           "tags.x NOT LIKE 'a'",
+                           "metrics. > 1",
+                           ".a > 1",
+                           "metrics.a LIKE 5"}) {
     refuses(text);
   }
 }
@@ -79,7 +98,8 @@ TEST(Filter, ReadsOrders) {
   EXPECT_TRUE(order.descending);
   EXPECT_FALSE(parse_order("start_time").value().descending);
   EXPECT_FALSE(parse_order("attributes.start_time asc").value().descending);
-  for (const char* text : {"", "metrics.a UP", "metrics.a DESC DESC", "metrics.a, metrics.b"}) EXPECT_FALSE(parse_order(text)) << text;
+  for (const char* text : {"", "metrics.a UP", "metrics.a DESC DESC", "metrics.a, metrics.b"})
+    EXPECT_FALSE(parse_order(text)) << text;
 }
 
 TEST(Filter, LikeKnowsItsTwoSigns) {
@@ -104,7 +124,8 @@ bool like_by_definition(std::string_view text, std::string_view pattern) {
     }
     return false;
   }
-  return !text.empty() && (pattern.front() == '_' || pattern.front() == text.front()) && like_by_definition(text.substr(1), pattern.substr(1));
+  return !text.empty() && (pattern.front() == '_' || pattern.front() == text.front()) &&
+         like_by_definition(text.substr(1), pattern.substr(1));
 }
 
 RC_GTEST_PROP(FilterProperty, LikeIsWhatItsDefinitionSays, ()) {
@@ -119,11 +140,13 @@ RC_GTEST_PROP(FilterProperty, AnyTextIsReadOrRefused, (const std::string& text))
 }
 
 RC_GTEST_PROP(FilterProperty, WhatIsWrittenIsRead, ()) {
-  const auto key = *rc::gen::nonEmpty(rc::gen::container<std::string>(rc::gen::element('a', 'Z', '9', ' ', '.', '-', '/', '\'')));
+  const auto key =
+      *rc::gen::nonEmpty(rc::gen::container<std::string>(rc::gen::element('a', 'Z', '9', ' ', '.', '-', '/', '\'')));
   const auto value = *rc::gen::container<std::string>(rc::gen::element('a', ' ', '\'', '%', ')', ',', '`'));
   const auto sign = *rc::gen::element<std::string>("=", "!=", "LIKE", "ilike");
   const auto space = *rc::gen::element<std::string>(" ", "  ", "\n");
-  const Comparison comparison = one("params" + std::string(".`") + key + "`" + space + sign + space + "\"" + value + "\"");
+  const Comparison comparison =
+      one("params" + std::string(".`") + key + "`" + space + sign + space + "\"" + value + "\"");
   RC_ASSERT(comparison.key == key);
   RC_ASSERT(comparison.text() == value);
 }

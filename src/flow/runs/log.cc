@@ -1,5 +1,5 @@
-// What runs log: the hottest writes of the whole engine. Several requests share one commit (storage/sql), so what counts here is the number of
-// statements a request needs: one to find its run, one a point, one a curve.
+// What runs log: the hottest writes of the whole engine. Several requests share one commit (storage/sql), so what
+// counts here is the number of statements a request needs: one to find its run, one a point, one a curve.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -19,24 +19,27 @@ constexpr std::size_t kKeysKeptMax = 100'000;  // names whose number is remember
 
 constexpr sql::Query kFindKey{"runs.find_key", "SELECT id FROM run_keys WHERE key = ?1"};
 constexpr sql::Query kAddKey{"runs.add_key", "INSERT INTO run_keys (key) VALUES (?1)"};
-constexpr sql::Query kAddPoint{"runs.add_point",
-                               "INSERT INTO run_metrics (run, key, step, at_ms, value) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING"};
+constexpr sql::Query kAddPoint{
+    "runs.add_point",
+    "INSERT INTO run_metrics (run, key, step, at_ms, value) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING"};
 // Row values compare column by column, so this is "the later step, then the later time, then the larger value".
 constexpr sql::Query kAdvanceLatest{
     "runs.advance_latest",
-    "INSERT INTO run_latest_metrics (run, key, experiment, step, at_ms, value, points) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
+    "INSERT INTO run_latest_metrics (run, key, experiment, step, at_ms, value, points) VALUES (?1, ?2, ?3, ?4, ?5, ?6, "
+    "?7)"
     " ON CONFLICT (run, key) DO UPDATE SET points = points + excluded.points,"
     " step = iif((excluded.step, excluded.at_ms, excluded.value) > (step, at_ms, value), excluded.step, step),"
     " at_ms = iif((excluded.step, excluded.at_ms, excluded.value) > (step, at_ms, value), excluded.at_ms, at_ms),"
     " value = iif((excluded.step, excluded.at_ms, excluded.value) > (step, at_ms, value), excluded.value, value)"};
 constexpr sql::Query kAddParam{
-    "runs.add_param", "INSERT INTO run_params (run, key, experiment, value) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING"};
+    "runs.add_param",
+    "INSERT INTO run_params (run, key, experiment, value) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING"};
 constexpr sql::Query kGetParam{"runs.get_param", "SELECT value FROM run_params WHERE run = ?1 AND key = ?2"};
 constexpr sql::Query kSetTag{"runs.set_tag",
                              "INSERT INTO run_tags (run, key, experiment, value) VALUES (?1, ?2, ?3, ?4)"
                              " ON CONFLICT (run, key) DO UPDATE SET value = excluded.value"};
-constexpr sql::Query kDeleteTag{"runs.delete_tag",
-                                "DELETE FROM run_tags WHERE run = ?1 AND key = (SELECT id FROM run_keys WHERE key = ?2)"};
+constexpr sql::Query kDeleteTag{
+    "runs.delete_tag", "DELETE FROM run_tags WHERE run = ?1 AND key = (SELECT id FROM run_keys WHERE key = ?2)"};
 constexpr sql::Query kAddModelPoint{
     "logged_models.add_point",
     "INSERT INTO logged_model_metrics (model, key, dataset_name, dataset_digest, step, at_ms, value, run)"
@@ -57,10 +60,12 @@ std::string where(std::string_view list, std::size_t index, std::size_t count, s
 
 Result<void> check_count(std::string_view what, std::size_t count, std::int64_t max) {
   if (static_cast<std::int64_t>(count) <= max) return {};
-  return fail(Code::kInvalidArgument, "runs.batch_too_large",
-              fmt::format("A batch logging request can contain at most {} {}. Got {} {}. Please split up {} across multiple requests.", max,
-                          what, count, what, what),
-              "Send less at once.", {{"max", std::to_string(max)}});
+  return fail(
+      Code::kInvalidArgument, "runs.batch_too_large",
+      fmt::format(
+          "A batch logging request can contain at most {} {}. Got {} {}. Please split up {} across multiple requests.",
+          max, what, count, what, what),
+      "Send less at once.", {{"max", std::to_string(max)}});
 }
 
 }  // namespace
@@ -69,14 +74,17 @@ Result<void> Runs::check_batch(const Batch& batch) const {
   TM_CHECK(check_count("metrics", batch.metrics.size(), limits_.batch_metrics_max));
   TM_CHECK(check_count("params", batch.params.size(), limits_.batch_params_max));
   TM_CHECK(check_count("tags", batch.tags.size(), limits_.batch_tags_max));
-  TM_CHECK(check_count("items", batch.metrics.size() + batch.params.size() + batch.tags.size(), limits_.batch_items_max));
+  TM_CHECK(
+      check_count("items", batch.metrics.size() + batch.params.size() + batch.tags.size(), limits_.batch_items_max));
   for (std::size_t i = 0; i < batch.metrics.size(); ++i) {
     const Metric& metric = batch.metrics[i];
     TM_CHECK(check_key(where("metrics", i, batch.metrics.size(), "key"), metric.key, limits_));
     if (metric.at_ms < 0) {
-      return invalid(fmt::format("Invalid value {} for parameter '{}' supplied: Timestamp must be a nonnegative long (64-bit integer).",
-                                 metric.at_ms, where("metrics", i, batch.metrics.size(), "timestamp")),
-                     "Give milliseconds since 1970.");
+      return invalid(
+          fmt::format(
+              "Invalid value {} for parameter '{}' supplied: Timestamp must be a nonnegative long (64-bit integer).",
+              metric.at_ms, where("metrics", i, batch.metrics.size(), "timestamp")),
+          "Give milliseconds since 1970.");
     }
   }
   std::set<std::string_view> keys;
@@ -85,7 +93,8 @@ Result<void> Runs::check_batch(const Batch& batch) const {
     TM_CHECK(check_key(where("params", i, batch.params.size(), "key"), key, limits_));
     TM_CHECK(check_length(where("params", i, batch.params.size(), "value"), value, limits_.param_chars_max));
     if (!keys.insert(key).second) {
-      return invalid(fmt::format("Duplicate parameter keys have been submitted: '{}'.", key), "Log each parameter once.");
+      return invalid(fmt::format("Duplicate parameter keys have been submitted: '{}'.", key),
+                     "Log each parameter once.");
     }
   }
   for (std::size_t i = 0; i < batch.tags.size(); ++i) {
@@ -105,8 +114,9 @@ Result<void> Runs::log(sql::Tx& tx, const RunId& id, const Batch& batch) {
 }
 
 void Runs::log_async(RunId id, Batch batch, std::function<void(Result<void>)> done) {
-  database_.write_async([this, id = std::move(id), batch = std::move(batch)](sql::Tx& tx) { return log(tx, id, batch); },
-                        std::move(done));
+  database_.write_async(
+      [this, id = std::move(id), batch = std::move(batch)](sql::Tx& tx) { return log(tx, id, batch); },
+      std::move(done));
 }
 
 Result<std::int64_t> Runs::key_id(sql::Tx& tx, std::string_view key) {
@@ -144,8 +154,8 @@ Result<void> Runs::log_metrics(sql::Tx& tx, const RunId& id, const Target& run, 
       best = {metric.step, metric.at_ms, value, best.points_new};
     }
     if (!metric.model.empty()) {
-      TM_CHECK(tx.exec(kAddModelPoint, metric.model, metric.key, metric.dataset_name, metric.dataset_digest, metric.step, metric.at_ms, value,
-                       id));
+      TM_CHECK(tx.exec(kAddModelPoint, metric.model, metric.key, metric.dataset_name, metric.dataset_digest,
+                       metric.step, metric.at_ms, value, id));
     }
   }
   for (const auto& [key, best] : curves) {
@@ -159,10 +169,12 @@ Result<void> Runs::log_params(sql::Tx& tx, const RunId& id, const Target& run, c
   for (const auto& [name, value] : params) {
     const std::int64_t key = TM_TRY(key_id(tx, name));
     if (TM_TRY(tx.exec(kAddParam, run.n, key, run.experiment, value)) == 1) continue;
-    const auto before = TM_TRY(tx.one<std::string>(kGetParam, [](const sql::Row& row) { return row.string(0); }, run.n, key));
+    const auto before = TM_TRY(tx.one<std::string>(
+        kGetParam, [](const sql::Row& row) { return row.string(0); }, run.n, key));
     if (before == value) continue;
     return fail(Code::kInvalidArgument, "runs.param_changed",
-                fmt::format("Changing param values is not allowed. Param with key='{}' was already logged with value='{}' for run ID='{}'. "
+                fmt::format("Changing param values is not allowed. Param with key='{}' was already logged with "
+                            "value='{}' for run ID='{}'. "
                             "Attempted logging new value '{}'.",
                             name, before.value_or(""), id.str(), value),
                 "Log the new value in a new run.", {{"run", id.str()}, {"param", name}});
@@ -180,7 +192,8 @@ Result<void> Runs::log_tags(sql::Tx& tx, const Target& run, const std::vector<Ke
 Result<void> Runs::delete_tag(sql::Tx& tx, const RunId& id, std::string_view key) {
   const Target run = TM_TRY(writable(tx, id));
   if (TM_TRY(tx.exec(kDeleteTag, run.n, key)) > 0) return {};
-  return fail(Code::kNotFound, "runs.no_tag", fmt::format("No tag with name: {} in run with id {}.", key.substr(0, 250), id.str()),
+  return fail(Code::kNotFound, "runs.no_tag",
+              fmt::format("No tag with name: {} in run with id {}.", key.substr(0, 250), id.str()),
               "Read the run's tags.", {{"run", id.str()}});
 }
 

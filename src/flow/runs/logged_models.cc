@@ -18,27 +18,37 @@ namespace {
 constexpr std::size_t kMadeUpDigits = 8;
 
 constexpr std::string_view kSelect =
-    "SELECT m.n, m.id, m.experiment, m.name, m.type, m.source_run, m.status, iif(e.lifecycle = 'active', m.lifecycle, 'deleted'),"
+    "SELECT m.n, m.id, m.experiment, m.name, m.type, m.source_run, m.status, iif(e.lifecycle = 'active', m.lifecycle, "
+    "'deleted'),"
     " e.artefact_root, m.made_ms, m.updated_ms FROM logged_models m JOIN experiments e ON e.id = m.experiment WHERE ";
-constexpr sql::Query kGet{
-    "logged_models.get",
-    "SELECT m.n, m.id, m.experiment, m.name, m.type, m.source_run, m.status, iif(e.lifecycle = 'active', m.lifecycle, 'deleted'),"
-    " e.artefact_root, m.made_ms, m.updated_ms FROM logged_models m JOIN experiments e ON e.id = m.experiment WHERE m.id = ?1"};
+constexpr sql::Query kGet{"logged_models.get",
+                          "SELECT m.n, m.id, m.experiment, m.name, m.type, m.source_run, m.status, iif(e.lifecycle = "
+                          "'active', m.lifecycle, 'deleted'),"
+                          " e.artefact_root, m.made_ms, m.updated_ms FROM logged_models m JOIN experiments e ON e.id = "
+                          "m.experiment WHERE m.id = ?1"};
 constexpr sql::Query kAdd{"logged_models.add",
-                          "INSERT INTO logged_models (id, experiment, name, type, source_run, status, lifecycle, made_by, made_ms, updated_ms)"
+                          "INSERT INTO logged_models (id, experiment, name, type, source_run, status, lifecycle, "
+                          "made_by, made_ms, updated_ms)"
                           " VALUES (?1, ?2, ?3, ?4, ?5, 'pending', 'active', ?6, ?7, ?7)"};
-constexpr sql::Query kSetStatus{"logged_models.set_status", "UPDATE logged_models SET status = ?2, updated_ms = ?3 WHERE n = ?1"};
+constexpr sql::Query kSetStatus{"logged_models.set_status",
+                                "UPDATE logged_models SET status = ?2, updated_ms = ?3 WHERE n = ?1"};
 constexpr sql::Query kTouch{"logged_models.touch", "UPDATE logged_models SET updated_ms = ?2 WHERE n = ?1"};
-constexpr sql::Query kDelete{"logged_models.delete", "UPDATE logged_models SET lifecycle = 'deleted', updated_ms = ?2 WHERE n = ?1"};
+constexpr sql::Query kDelete{"logged_models.delete",
+                             "UPDATE logged_models SET lifecycle = 'deleted', updated_ms = ?2 WHERE n = ?1"};
 constexpr sql::Query kAddParam{
-    "logged_models.add_param", "INSERT INTO logged_model_params (model, key, value) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING"};
-constexpr sql::Query kGetParam{"logged_models.get_param", "SELECT value FROM logged_model_params WHERE model = ?1 AND key = ?2"};
+    "logged_models.add_param",
+    "INSERT INTO logged_model_params (model, key, value) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING"};
+constexpr sql::Query kGetParam{"logged_models.get_param",
+                               "SELECT value FROM logged_model_params WHERE model = ?1 AND key = ?2"};
 constexpr sql::Query kSetTag{"logged_models.set_tag",
                              "INSERT INTO logged_model_tags (model, key, value) VALUES (?1, ?2, ?3)"
                              " ON CONFLICT (model, key) DO UPDATE SET value = excluded.value"};
-constexpr sql::Query kDeleteTag{"logged_models.delete_tag", "DELETE FROM logged_model_tags WHERE model = ?1 AND key = ?2"};
-constexpr sql::Query kParams{"logged_models.params", "SELECT key, value FROM logged_model_params WHERE model = ?1 ORDER BY key"};
-constexpr sql::Query kTags{"logged_models.tags", "SELECT key, value FROM logged_model_tags WHERE model = ?1 ORDER BY key"};
+constexpr sql::Query kDeleteTag{"logged_models.delete_tag",
+                                "DELETE FROM logged_model_tags WHERE model = ?1 AND key = ?2"};
+constexpr sql::Query kParams{"logged_models.params",
+                             "SELECT key, value FROM logged_model_params WHERE model = ?1 ORDER BY key"};
+constexpr sql::Query kTags{"logged_models.tags",
+                           "SELECT key, value FROM logged_model_tags WHERE model = ?1 ORDER BY key"};
 constexpr sql::Query kMetrics{
     "logged_models.metrics",
     "SELECT key, dataset_name, dataset_digest, step, at_ms, value, run FROM (SELECT *, row_number() OVER"
@@ -104,7 +114,8 @@ Result<Field> find_field(const std::string& entity, const std::string& key) {
   if (entity == "params") return Field{Field::Kind::param, "value"};
   if (entity == "tags") return Field{Field::Kind::tag, "value"};
   if (!entity.empty() && entity != "attributes") {
-    return bad_filter(fmt::format("Invalid entity type: '{}'. Expected one of attributes, metrics, params, tags.", entity));
+    return bad_filter(
+        fmt::format("Invalid entity type: '{}'. Expected one of attributes, metrics, params, tags.", entity));
   }
   constexpr std::array<std::pair<std::string_view, Field>, 13> kFields{{
       {"name", {Field::Kind::attribute, "m.name"}},
@@ -140,9 +151,12 @@ void append_datasets(SqlText& sql, const Datasets& datasets) {
 
 std::string_view table_of(Field::Kind kind) {
   switch (kind) {
-    case Field::Kind::metric: return "logged_model_metrics";
-    case Field::Kind::param: return "logged_model_params";
-    default: return "logged_model_tags";
+    case Field::Kind::metric:
+      return "logged_model_metrics";
+    case Field::Kind::param:
+      return "logged_model_params";
+    default:
+      return "logged_model_tags";
   }
 }
 
@@ -157,7 +171,8 @@ Result<void> append_condition(SqlText& sql, const Comparison& comparison, const 
     field.is_number ? append_numeric(sql, field.column, comparison) : append_textual(sql, field.column, comparison);
     return {};
   }
-  sql << "EXISTS (SELECT 1 FROM " << table_of(field.kind) << " WHERE model = m.n AND key = " << sql::Value(comparison.key) << " AND ";
+  sql << "EXISTS (SELECT 1 FROM " << table_of(field.kind)
+      << " WHERE model = m.n AND key = " << sql::Value(comparison.key) << " AND ";
   if (field.kind == Field::Kind::metric) {
     append_metric(sql, field.column, comparison);
     append_datasets(sql, datasets);
@@ -187,7 +202,8 @@ Result<SqlText> search_text(const Search& search, const Datasets& datasets, cons
   sql << kSelect << "m.experiment";
   append_ids(sql, search.experiments);
   if (search.view != View::all) {
-    sql << " AND iif(e.lifecycle = 'active', m.lifecycle, 'deleted') = " << sql::Value(std::string(enum_name(search.view)));
+    sql << " AND iif(e.lifecycle = 'active', m.lifecycle, 'deleted') = "
+        << sql::Value(std::string(enum_name(search.view)));
   }
   for (const Comparison& comparison : TM_TRY(parse_filter(search.filter, limits))) {
     sql << " AND ";
@@ -202,7 +218,8 @@ Result<SqlText> search_text(const Search& search, const Datasets& datasets, cons
     append_key(sql, field, order.key, datasets);
     sql << (order.descending ? " DESC NULLS LAST, " : " ASC NULLS LAST, ");
   }
-  sql << (by_time ? "" : "m.made_ms DESC, ") << "m.id LIMIT " << sql::Value(search.limit + 1) << " OFFSET " << sql::Value(search.offset);
+  sql << (by_time ? "" : "m.made_ms DESC, ") << "m.id LIMIT " << sql::Value(search.limit + 1) << " OFFSET "
+      << sql::Value(search.offset);
   return sql;
 }
 
@@ -211,19 +228,23 @@ Result<SqlText> search_text(const Search& search, const Datasets& datasets, cons
 Result<LoggedModel> Runs::add_model(sql::Tx& tx, const access::Actor& actor, const NewLoggedModel& model) {
   const Experiment experiment = TM_TRY(this->experiment(tx, model.experiment));
   if (experiment.lifecycle != Lifecycle::active) {
-    return fail(Code::kInvalidArgument, "experiments.deleted", fmt::format("Experiment {} is deleted.", model.experiment.str()),
-                "Restore it first.");
+    return fail(Code::kInvalidArgument, "experiments.deleted",
+                fmt::format("Experiment {} is deleted.", model.experiment.str()), "Restore it first.");
   }
   const LoggedModelId id = LoggedModelId::generate();
-  const std::string name = model.name.empty() ? "model-" + id.str().substr(id.str().size() - kMadeUpDigits) : model.name;
+  const std::string name =
+      model.name.empty() ? "model-" + id.str().substr(id.str().size() - kMadeUpDigits) : model.name;
   TM_CHECK(check_length("name", name, limits_.experiment_name_chars_max));
   if (name.find_first_of("/:.%\"'") != std::string::npos) {
-    return invalid(fmt::format("Invalid model name ({}) provided. Model name must be a non-empty string and cannot contain the following "
-                               "characters: ('/', ':', '.', '%', '\"', \"'\").",
-                               name),
-                   "Rename it.");
+    return invalid(
+        fmt::format(
+            "Invalid model name ({}) provided. Model name must be a non-empty string and cannot contain the following "
+            "characters: ('/', ':', '.', '%', '\"', \"'\").",
+            name),
+        "Rename it.");
   }
-  TM_CHECK(tx.exec(kAdd, id, model.experiment.number(), name, model.type, model.source_run, actor.name, clock_.now_ms()));
+  TM_CHECK(
+      tx.exec(kAdd, id, model.experiment.number(), name, model.type, model.source_run, actor.name, clock_.now_ms()));
   TM_CHECK(add_model_params(tx, id, model.params));
   return tag_model(tx, id, model.tags);
 }
@@ -241,7 +262,8 @@ Result<LoggedModel> Runs::model(sql::Tx& tx, const LoggedModelId& id) {
   return filled(tx, row.n, std::move(row.model));
 }
 
-Result<LoggedModel> Runs::finish_model(sql::Tx& tx, const access::Actor& actor, const LoggedModelId& id, LoggedModelStatus status) {
+Result<LoggedModel> Runs::finish_model(sql::Tx& tx, const access::Actor& actor, const LoggedModelId& id,
+                                       LoggedModelStatus status) {
   const Row row = TM_TRY(existing(tx, id));
   TM_CHECK(tx.exec(kSetStatus, row.n, status, clock_.now_ms()));
   json::Object payload{{"experiment", row.model.experiment.str()},
@@ -262,7 +284,8 @@ Result<LoggedModel> Runs::finish_model(sql::Tx& tx, const access::Actor& actor, 
 Result<void> Runs::delete_model(sql::Tx& tx, const access::Actor& actor, const LoggedModelId& id) {
   const Row row = TM_TRY(existing(tx, id));
   TM_CHECK(tx.exec(kDelete, row.n, clock_.now_ms()));
-  return emit(tx, actor, events_of::kModelDeleted, subject(id), {{"experiment", row.model.experiment.str()}, {"name", row.model.name}});
+  return emit(tx, actor, events_of::kModelDeleted, subject(id),
+              {{"experiment", row.model.experiment.str()}, {"name", row.model.name}});
 }
 
 Result<void> Runs::add_model_params(sql::Tx& tx, const LoggedModelId& id, const std::vector<KeyValue>& params) {
@@ -271,10 +294,12 @@ Result<void> Runs::add_model_params(sql::Tx& tx, const LoggedModelId& id, const 
     TM_CHECK(check_key("params.key", key, limits_));
     TM_CHECK(check_length("params.value", value, limits_.param_chars_max));
     if (TM_TRY(tx.exec(kAddParam, row.n, key, value)) == 1) continue;
-    const auto before = TM_TRY(tx.one<std::string>(kGetParam, [](const sql::Row& r) { return r.string(0); }, row.n, key));
+    const auto before = TM_TRY(tx.one<std::string>(
+        kGetParam, [](const sql::Row& r) { return r.string(0); }, row.n, key));
     if (before == value) continue;
     return fail(Code::kInvalidArgument, "logged_models.param_changed",
-                fmt::format("Parameter '{}' of logged model {} is '{}' already, not '{}'.", key, id.str(), before.value_or(""), value),
+                fmt::format("Parameter '{}' of logged model {} is '{}' already, not '{}'.", key, id.str(),
+                            before.value_or(""), value),
                 "Log a new model.");
   }
   return {};
@@ -294,8 +319,8 @@ Result<LoggedModel> Runs::tag_model(sql::Tx& tx, const LoggedModelId& id, const 
 Result<void> Runs::untag_model(sql::Tx& tx, const LoggedModelId& id, std::string_view key) {
   const Row row = TM_TRY(existing(tx, id));
   if (TM_TRY(tx.exec(kDeleteTag, row.n, key)) > 0) return {};
-  return fail(Code::kNotFound, "logged_models.no_tag", fmt::format("No tag with key '{}' found for logged model {}.", key, id.str()),
-              "Read its tags.");
+  return fail(Code::kNotFound, "logged_models.no_tag",
+              fmt::format("No tag with key '{}' found for logged model {}.", key, id.str()), "Read its tags.");
 }
 
 Result<Page<LoggedModel>> Runs::search_models(sql::Tx& tx, const Search& search, const Datasets& datasets) {

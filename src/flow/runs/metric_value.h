@@ -12,8 +12,7 @@ namespace tidemill::runs {
 // has no payloads. from_sortable gives the same bits back. (Flipping the lower 63 bits of negative numbers turns
 // IEEE 754's sign and magnitude into two's complement order.)
 [[nodiscard]] constexpr std::int64_t to_sortable(double value) {
-  const auto bits =
-      std::bit_cast<std::int64_t>(value != value ? std::numeric_limits<double>::quiet_NaN() : value);
+  const auto bits = std::bit_cast<std::int64_t>(value != value ? std::numeric_limits<double>::quiet_NaN() : value);
   return bits >= 0 ? bits : bits ^ std::numeric_limits<std::int64_t>::max();
 }
 

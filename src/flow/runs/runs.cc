@@ -15,28 +15,34 @@ namespace tidemill::runs {
 namespace {
 
 // Lists the columns that read_info reads, with the lifecycle of the experiment folded in.
-constexpr sql::Query kGet{
-    "runs.get",
-    "SELECT r.n, r.id, r.experiment, r.name, r.person, r.status, iif(e.lifecycle = 'active', r.lifecycle, 'deleted'), r.start_ms, r.end_ms,"
-    " e.artefact_root FROM runs r JOIN experiments e ON e.id = r.experiment WHERE r.id = ?1"};
+constexpr sql::Query kGet{"runs.get",
+                          "SELECT r.n, r.id, r.experiment, r.name, r.person, r.status, iif(e.lifecycle = 'active', "
+                          "r.lifecycle, 'deleted'), r.start_ms, r.end_ms,"
+                          " e.artefact_root FROM runs r JOIN experiments e ON e.id = r.experiment WHERE r.id = ?1"};
 constexpr sql::Query kGetByNumber{
     "runs.get_by_number",
-    "SELECT r.n, r.id, r.experiment, r.name, r.person, r.status, iif(e.lifecycle = 'active', r.lifecycle, 'deleted'), r.start_ms, r.end_ms,"
+    "SELECT r.n, r.id, r.experiment, r.name, r.person, r.status, iif(e.lifecycle = 'active', r.lifecycle, 'deleted'), "
+    "r.start_ms, r.end_ms,"
     " e.artefact_root FROM runs r JOIN experiments e ON e.id = r.experiment WHERE r.n = ?1"};
 constexpr sql::Query kAdd{"runs.add",
                           "INSERT INTO runs (id, experiment, name, person, status, lifecycle, start_ms)"
                           " VALUES (?1, ?2, ?3, ?4, 'running', 'active', ?5)"};
 constexpr sql::Query kChange{"runs.change", "UPDATE runs SET status = ?2, end_ms = ?3, name = ?4 WHERE id = ?1"};
-constexpr sql::Query kSetLifecycle{"runs.set_lifecycle", "UPDATE runs SET lifecycle = ?2 WHERE id = ?1 AND lifecycle <> ?2"};
+constexpr sql::Query kSetLifecycle{"runs.set_lifecycle",
+                                   "UPDATE runs SET lifecycle = ?2 WHERE id = ?1 AND lifecycle <> ?2"};
 constexpr sql::Query kMetrics{"runs.latest_metrics",
                               "SELECT k.key, m.step, m.at_ms, m.value, m.points FROM run_latest_metrics m"
                               " JOIN run_keys k ON k.id = m.key WHERE m.run = ?1"};
-constexpr sql::Query kParams{"runs.params", "SELECT k.key, p.value FROM run_params p JOIN run_keys k ON k.id = p.key WHERE p.run = ?1"};
-constexpr sql::Query kTags{"runs.tags", "SELECT k.key, t.value FROM run_tags t JOIN run_keys k ON k.id = t.key WHERE t.run = ?1"};
-constexpr sql::Query kInputs{"runs.inputs",
-                             "SELECT d.id, d.name, d.digest, d.source_type, d.source, d.schema, d.profile FROM run_inputs i"
-                             " JOIN run_datasets d ON d.id = i.dataset WHERE i.run = ?1 ORDER BY d.id"};
-constexpr sql::Query kInputTags{"runs.input_tags", "SELECT key, value FROM run_input_tags WHERE run = ?1 AND dataset = ?2"};
+constexpr sql::Query kParams{
+    "runs.params", "SELECT k.key, p.value FROM run_params p JOIN run_keys k ON k.id = p.key WHERE p.run = ?1"};
+constexpr sql::Query kTags{"runs.tags",
+                           "SELECT k.key, t.value FROM run_tags t JOIN run_keys k ON k.id = t.key WHERE t.run = ?1"};
+constexpr sql::Query kInputs{
+    "runs.inputs",
+    "SELECT d.id, d.name, d.digest, d.source_type, d.source, d.schema, d.profile FROM run_inputs i"
+    " JOIN run_datasets d ON d.id = i.dataset WHERE i.run = ?1 ORDER BY d.id"};
+constexpr sql::Query kInputTags{"runs.input_tags",
+                                "SELECT key, value FROM run_input_tags WHERE run = ?1 AND dataset = ?2"};
 constexpr sql::Query kModels{"runs.models", "SELECT direction, model, step FROM run_models WHERE run = ?1"};
 
 struct Row {
@@ -85,15 +91,15 @@ void add_pairs(Sha256& hash, std::string_view kind, const std::vector<KeyValue>&
   }
 }
 
-// Returns the SHA-256 over parameters, tags and the latest point of each metric, in the order of their keys: lengths before texts, metric
-// values as hexadecimal floats, so that it has one spelling only.
+// Returns the SHA-256 over parameters, tags and the latest point of each metric, in the order of their keys: lengths
+// before texts, metric values as hexadecimal floats, so that it has one spelling only.
 std::string digest_of(const Run& run) {
   Sha256 hash;
   add_pairs(hash, "param", run.params);
   add_pairs(hash, "tag", run.tags);
   for (const LatestMetric& metric : run.metrics) {
-    hash.update(fmt::format("metric {}:{} {} {} {:a} {}\n", metric.key.size(), metric.key, metric.step, metric.at_ms, metric.value,
-                            metric.points));
+    hash.update(fmt::format("metric {}:{} {} {} {:a} {}\n", metric.key.size(), metric.key, metric.step, metric.at_ms,
+                            metric.value, metric.points));
   }
   return to_hex(hash.finish());
 }
@@ -109,7 +115,8 @@ Result<Run> Runs::start(sql::Tx& tx, const NewRun& run) {
   const Experiment experiment = TM_TRY(this->experiment(tx, run.experiment));
   if (experiment.lifecycle != Lifecycle::active) {
     return fail(Code::kInvalidArgument, "experiments.deleted",
-                fmt::format("The experiment {} must be in the 'active' state: it is deleted.", run.experiment.str()), "Restore it first.");
+                fmt::format("The experiment {} must be in the 'active' state: it is deleted.", run.experiment.str()),
+                "Restore it first.");
   }
   TM_CHECK(check_batch({{}, {}, run.tags}));
   const RunId id = RunId::generate();
@@ -145,7 +152,8 @@ Result<void> Runs::fill(sql::Tx& tx, std::int64_t n, Run& run) {
       [&](const sql::Row& row) {
         datasets.push_back(row.integer(0));
         run.inputs.push_back(
-            {{row.string(1), row.string(2), row.string(3), row.string(4), row.maybe_string(5), row.maybe_string(6)}, {}});
+            {{row.string(1), row.string(2), row.string(3), row.string(4), row.maybe_string(5), row.maybe_string(6)},
+             {}});
       },
       n));
   for (std::size_t i = 0; i < datasets.size(); ++i) {
@@ -192,19 +200,22 @@ Result<void> Runs::emit_ended(sql::Tx& tx, const access::Actor& actor, const Run
 Result<void> Runs::delete_run(sql::Tx& tx, const access::Actor& actor, const RunId& id) {
   const RunInfo info = TM_TRY(this->info(tx, id));
   if (TM_TRY(tx.exec(kSetLifecycle, id, Lifecycle::deleted)) == 0) return {};
-  return emit(tx, actor, events_of::kDeleted, subject(id), {{"experiment", info.experiment.str()}, {"name", info.name}});
+  return emit(tx, actor, events_of::kDeleted, subject(id),
+              {{"experiment", info.experiment.str()}, {"name", info.name}});
 }
 
 Result<void> Runs::restore_run(sql::Tx& tx, const access::Actor& actor, const RunId& id) {
   const RunInfo info = TM_TRY(this->info(tx, id));
   if (TM_TRY(tx.exec(kSetLifecycle, id, Lifecycle::active)) == 0) return {};
-  return emit(tx, actor, events_of::kRestored, subject(id), {{"experiment", info.experiment.str()}, {"name", info.name}});
+  return emit(tx, actor, events_of::kRestored, subject(id),
+              {{"experiment", info.experiment.str()}, {"name", info.name}});
 }
 
 Result<Runs::Target> Runs::writable(sql::Tx& tx, const RunId& id) {
   const Row row = TM_TRY(existing(tx, id));
   if (row.info.lifecycle == Lifecycle::active) return Target{row.n, row.info.experiment.number()};
-  return fail(Code::kInvalidArgument, "runs.deleted", fmt::format("The run {} must be in the 'active' state: it is deleted.", id.str()),
+  return fail(Code::kInvalidArgument, "runs.deleted",
+              fmt::format("The run {} must be in the 'active' state: it is deleted.", id.str()),
               "Restore the run, or its experiment, first.", {{"run", id.str()}});
 }
 

@@ -40,19 +40,25 @@ class RunsTest : public testing::Test {
     return database_->read([&](sql::Tx& tx) { return function(tx); });
   }
   RunId start(std::optional<std::int64_t> start_ms = 1'000, ExperimentId experiment = ExperimentId(0)) {
-    return write([&](sql::Tx& tx) { return runs_->start(tx, {experiment, "run", "ann", start_ms, {}}); }).value().info.id;
+    return write([&](sql::Tx& tx) {
+             return runs_->start(tx, {experiment, "run", "ann", start_ms, {}});
+           })
+        .value()
+        .info.id;
   }
   Result<void> log(const RunId& id, const Batch& batch) {
     return write([&](sql::Tx& tx) { return runs_->log(tx, id, batch); });
   }
-  Result<void> metric(const RunId& id, const std::string& key, double value, std::int64_t at_ms = 1, std::int64_t step = 0) {
+  Result<void> metric(const RunId& id, const std::string& key, double value, std::int64_t at_ms = 1,
+                      std::int64_t step = 0) {
     return log(id, {{{{value, at_ms, step}, key, "", "", ""}}, {}, {}});
   }
   runs::Run get(const RunId& id) {
     return read([&](sql::Tx& tx) { return runs_->run(tx, id); }).value();
   }
-  Result<Page<runs::Run>> search(const std::string& filter, std::vector<std::string> order = {}, View view = View::active, std::int64_t limit = 100,
-                           std::int64_t offset = 0, std::vector<ExperimentId> experiments = {ExperimentId(0)}) {
+  Result<Page<runs::Run>> search(const std::string& filter, std::vector<std::string> order = {},
+                                 View view = View::active, std::int64_t limit = 100, std::int64_t offset = 0,
+                                 std::vector<ExperimentId> experiments = {ExperimentId(0)}) {
     return read([&](sql::Tx& tx) { return runs_->search(tx, {experiments, filter, order, view, limit, offset}); });
   }
   std::vector<RunId> ids(const std::string& filter, std::vector<std::string> order = {}, View view = View::active) {
@@ -88,7 +94,8 @@ RC_GTEST_PROP(MetricValueProperty, GivesEveryBitBack, (std::int64_t bits)) {
 TEST_F(RunsTest, KeepsEveryBitOfAMetric) {
   const RunId id = start();
   const std::vector<double> values{kNan, kInfinity, -kInfinity, -0.0, 0.1, 5e-324, std::numeric_limits<double>::max()};
-  for (std::size_t i = 0; i < values.size(); ++i) ASSERT_TRUE(metric(id, "m", values[i], 1, static_cast<std::int64_t>(i)));
+  for (std::size_t i = 0; i < values.size(); ++i)
+    ASSERT_TRUE(metric(id, "m", values[i], 1, static_cast<std::int64_t>(i)));
   open({});  // and from the disk
   const auto points = read([&](sql::Tx& tx) { return runs_->history(tx, id, "m", 100, 0); }).value().items;
   ASSERT_EQ(points.size(), values.size());
@@ -110,7 +117,8 @@ TEST_F(RunsTest, LatestIsTheLargestStepThenTimeThenValueWhateverTheOrder) {
   EXPECT_EQ(get(id).metrics.front().value, 3);
   EXPECT_EQ(get(id).metrics.front().points, 5);
   // Within one batch alike.
-  ASSERT_TRUE(log(id, {{{{1, 1, 2}, "n", "", "", ""}, {{7, 1, 3}, "n", "", "", ""}, {{5, 1, 1}, "n", "", "", ""}}, {}, {}}));
+  ASSERT_TRUE(
+      log(id, {{{{1, 1, 2}, "n", "", "", ""}, {{7, 1, 3}, "n", "", "", ""}, {{5, 1, 1}, "n", "", "", ""}}, {}, {}}));
   EXPECT_EQ(get(id).metrics.back().value, 7);
 }
 
@@ -142,7 +150,12 @@ TEST_F(RunsTest, ParametersAreFixedAndABatchIsAllOrNothing) {
 }
 
 TEST_F(RunsTest, HasLimits) {
-  open({.batch_metrics_max = 2, .batch_params_max = 1, .batch_tags_max = 1, .batch_items_max = 3, .key_chars_max = 3, .param_chars_max = 2,
+  open({.batch_metrics_max = 2,
+        .batch_params_max = 1,
+        .batch_tags_max = 1,
+        .batch_items_max = 3,
+        .key_chars_max = 3,
+        .param_chars_max = 2,
         .tag_chars_max = 2});
   const RunId id = start();
   const Metric m{{1, 1, 0}, "m", "", "", ""};
@@ -169,7 +182,11 @@ TEST_F(RunsTest, RefusesKeysThatAreNoNames) {
 }
 
 TEST_F(RunsTest, WhatIsDeletedCannotBeWrittenTo) {
-  const auto experiment = write([&](sql::Tx& tx) { return runs_->add_experiment(tx, actor_, {"e", "", {}}); }).value().id;
+  const auto experiment = write([&](sql::Tx& tx) {
+                            return runs_->add_experiment(tx, actor_, {"e", "", {}});
+                          })
+                              .value()
+                              .id;
   const RunId id = start(1, experiment);
   ASSERT_TRUE(write([&](sql::Tx& tx) { return runs_->delete_run(tx, actor_, id); }));
   EXPECT_EQ(metric(id, "m", 1).error().reason, "runs.deleted");
@@ -181,7 +198,12 @@ TEST_F(RunsTest, WhatIsDeletedCannotBeWrittenTo) {
   EXPECT_TRUE(search("", {}, View::active, 10, 0, {experiment})->items.empty());
   EXPECT_EQ(search("", {}, View::deleted, 10, 0, {experiment})->items.size(), 1U);
   EXPECT_EQ(search("", {}, View::all, 10, 0, {experiment})->items.size(), 1U);
-  EXPECT_EQ(write([&](sql::Tx& tx) { return runs_->add_experiment(tx, actor_, {"e", "", {}}); }).error().code, Code::kAlreadyExists);
+  EXPECT_EQ(write([&](sql::Tx& tx) {
+              return runs_->add_experiment(tx, actor_, {"e", "", {}});
+            })
+                .error()
+                .code,
+            Code::kAlreadyExists);
   ASSERT_TRUE(write([&](sql::Tx& tx) { return runs_->restore_experiment(tx, actor_, experiment); }));
   EXPECT_TRUE(metric(id, "m", 1));
   EXPECT_FALSE(write([&](sql::Tx& tx) { return runs_->delete_experiment(tx, actor_, ExperimentId(0)); }));
@@ -269,7 +291,8 @@ TEST_F(RunsTest, FindsByEveryKindOfField) {
   ASSERT_TRUE(log(a, {{}, {{"x", "Abc"}}, {{"team", "risk"}}}));
   ASSERT_TRUE(log(b, {{}, {{"x", "abd"}}, {}}));
   ASSERT_TRUE(write([&](sql::Tx& tx) {
-    return runs_->add_inputs(tx, a, {{{"flights", "d1", "local", "s", {}, {}}, {{"mlflow.data.context", "train"}}}}, {});
+    return runs_->add_inputs(tx, a, {{{"flights", "d1", "local", "s", {}, {}}, {{"mlflow.data.context", "train"}}}},
+                             {});
   }));
   EXPECT_EQ(ids("params.x = 'Abc'"), std::vector<RunId>{a});
   EXPECT_EQ(ids("params.x != 'Abc'"), std::vector<RunId>{b});
@@ -287,9 +310,9 @@ TEST_F(RunsTest, FindsByEveryKindOfField) {
   EXPECT_EQ(ids("status = 'RUNNING'").size(), 2U);
   EXPECT_EQ(ids("status = 'running'").size(), 0U);
   EXPECT_EQ(ids("artifact_uri LIKE '%" + a.str() + "/artifacts'"), std::vector<RunId>{a});
-  for (const char* bad : {"metrics.m = 'x'", "params.x > 'a'", "params.x = 5", "attributes.nothing = 'x'", "status IN ('RUNNING')",
-                          "tags.team IN ('x')", "start_time = 'x'", "metrics.m IS NULL", "start_time LIKE '1'", "users.x = 'a'",
-                          "datasets.owner = 'x'"}) {
+  for (const char* bad : {"metrics.m = 'x'", "params.x > 'a'", "params.x = 5", "attributes.nothing = 'x'",
+                          "status IN ('RUNNING')", "tags.team IN ('x')", "start_time = 'x'", "metrics.m IS NULL",
+                          "start_time LIKE '1'", "users.x = 'a'", "datasets.owner = 'x'"}) {
     EXPECT_EQ(search(bad).error().code, Code::kInvalidArgument) << bad;
   }
   EXPECT_FALSE(search("", {"metrics.m", "metrics.m DESC"}));
@@ -363,10 +386,11 @@ TEST_F(RunsTest, ManyWritersAtOnceLoseNothing) {
   std::atomic<int> left = kWrites;
   std::promise<void> all;
   for (int i = 0; i < kWrites; ++i) {
-    runs_->log_async(id, {{{{static_cast<double>(i), 1, i}, "m" + std::to_string(i % 7), "", "", ""}}, {}, {}}, [&](Result<void> done) {
-      EXPECT_TRUE(done);
-      if (--left == 0) all.set_value();
-    });
+    runs_->log_async(id, {{{{static_cast<double>(i), 1, i}, "m" + std::to_string(i % 7), "", "", ""}}, {}, {}},
+                     [&](Result<void> done) {
+                       EXPECT_TRUE(done);
+                       if (--left == 0) all.set_value();
+                     });
   }
   all.get_future().wait();
   std::int64_t points = 0;
@@ -390,8 +414,8 @@ class ArtefactsTest : public RunsTest {
 };
 
 TEST_F(ArtefactsTest, ListsFoldersWithoutReadingBeneathThem) {
-  for (const char* path : {"0/r/artifacts/a.txt", "0/r/artifacts/a/b.txt", "0/r/artifacts/a/c/d.txt", "0/r/artifacts/a0", "0/r/artifacts/汉/x",
-                           "0/r2/artifacts/z"}) {
+  for (const char* path : {"0/r/artifacts/a.txt", "0/r/artifacts/a/b.txt", "0/r/artifacts/a/c/d.txt",
+                           "0/r/artifacts/a0", "0/r/artifacts/汉/x", "0/r2/artifacts/z"}) {
     ASSERT_TRUE(put(path)) << path;
   }
   EXPECT_EQ(list("0/r/artifacts"), (std::vector<std::string>{"a/", "a.txt", "a0", "汉/"}));
@@ -421,16 +445,21 @@ TEST_F(ArtefactsTest, RefusesPathsThatLeadElsewhere) {
 }
 
 TEST_F(RunsTest, LoggedModelsKeepWhatIsMeasuredOfThem) {
-  const auto model = write([&](sql::Tx& tx) { return runs_->add_model(tx, actor_, {ExperimentId(0), "m", "", "", {{"a", "1"}}, {}}); }).value();
+  const auto model = write([&](sql::Tx& tx) {
+                       return runs_->add_model(tx, actor_, {ExperimentId(0), "m", "", "", {{"a", "1"}}, {}});
+                     }).value();
   const RunId id = start();
-  ASSERT_TRUE(log(id, {{{{0.1, 1, 1}, "auc", model.id.str(), "d", "x"}, {{0.2, 1, 2}, "auc", model.id.str(), "d", "x"}}, {}, {}}));
+  ASSERT_TRUE(log(
+      id, {{{{0.1, 1, 1}, "auc", model.id.str(), "d", "x"}, {{0.2, 1, 2}, "auc", model.id.str(), "d", "x"}}, {}, {}}));
   const auto read_back = read([&](sql::Tx& tx) { return runs_->model(tx, model.id); }).value();
   ASSERT_EQ(read_back.metrics.size(), 1U);
   EXPECT_EQ(read_back.metrics.front().value, 0.2);
   EXPECT_EQ(read_back.metrics.front().run, id.str());
   EXPECT_FALSE(write([&](sql::Tx& tx) { return runs_->add_model_params(tx, model.id, {{"a", "2"}}); }));
   const auto found = [&](const std::string& filter) {
-    return read([&](sql::Tx& tx) { return runs_->search_models(tx, {{ExperimentId(0)}, filter, {"metrics.auc DESC"}}); })
+    return read([&](sql::Tx& tx) {
+             return runs_->search_models(tx, {{ExperimentId(0)}, filter, {"metrics.auc DESC"}});
+           })
         .value()
         .items.size();
   };

@@ -1,7 +1,8 @@
-// The search over runs. Each comparison can either drive the search, by an index that lists the runs that satisfy it, or be asked of every run
-// that something else lists. Whichever way costs least is chosen by counting: a comparison that few runs satisfy drives (its runs are then
-// sorted); when all are satisfied by many, the order drives, by an index that lists runs in that order, so that a page is full after few of
-// them. Either way the cost hangs on the page, not on how many runs there are.
+// The search over runs. Each comparison can either drive the search, by an index that lists the runs that satisfy it,
+// or be asked of every run that something else lists. Whichever way costs least is chosen by counting: a comparison
+// that few runs satisfy drives (its runs are then sorted); when all are satisfied by many, the order drives, by an
+// index that lists runs in that order, so that a page is full after few of them. Either way the cost hangs on the page,
+// not on how many runs there are.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -21,16 +22,17 @@ namespace {
 constexpr std::int64_t kDrivenMax = 2'000;  // up to so many runs are sorted rather than walked in order
 
 constexpr sql::Query kFindKey{"runs.find_key", "SELECT id FROM run_keys WHERE key = ?1"};
-constexpr sql::Query kDeletedExperiments{"experiments.deleted", "SELECT id FROM experiments WHERE lifecycle = 'deleted'"};
+constexpr sql::Query kDeletedExperiments{"experiments.deleted",
+                                         "SELECT id FROM experiments WHERE lifecycle = 'deleted'"};
 
 enum class Entity { attribute, metric, param, tag, dataset };
 
 // One field of a search over runs.
 struct Field {
   Entity entity = Entity::attribute;
-  std::string key;              // of metrics, params and tags
-  std::int64_t key_id = 0;      // 0 = no run has it
-  std::string_view column;      // of attributes and data sets: constant text
+  std::string key;          // of metrics, params and tags
+  std::int64_t key_id = 0;  // 0 = no run has it
+  std::string_view column;  // of attributes and data sets: constant text
   bool is_number = false;
 };
 
@@ -83,27 +85,28 @@ Result<Field> find_attribute(const std::string& key) {
     std::string_view column;
     bool is_number;
   };
-  constexpr std::array<Attribute, 12> kAttributes{
-      {{"run_id", "r.id", false},
-       {"run_name", "r.name", false},
-       {"run name", "r.name", false},
-       {"Run name", "r.name", false},
-       {"Run Name", "r.name", false},
-       {"user_id", "r.person", false},
-       {"status", "upper(r.status)", false},
-       {"start_time", "r.start_ms", true},
-       {"created", "r.start_ms", true},
-       {"Created", "r.start_ms", true},
-       {"end_time", "r.end_ms", true},
-       {"artifact_uri",
-        "(SELECT iif(artefact_root = '', 'mlflow-artifacts:/' || id, artefact_root) FROM experiments WHERE id = r.experiment)"
-        " || '/' || r.id || '/artifacts'",
-        false}}};
+  constexpr std::array<Attribute, 12> kAttributes{{{"run_id", "r.id", false},
+                                                   {"run_name", "r.name", false},
+                                                   {"run name", "r.name", false},
+                                                   {"Run name", "r.name", false},
+                                                   {"Run Name", "r.name", false},
+                                                   {"user_id", "r.person", false},
+                                                   {"status", "upper(r.status)", false},
+                                                   {"start_time", "r.start_ms", true},
+                                                   {"created", "r.start_ms", true},
+                                                   {"Created", "r.start_ms", true},
+                                                   {"end_time", "r.end_ms", true},
+                                                   {"artifact_uri",
+                                                    "(SELECT iif(artefact_root = '', 'mlflow-artifacts:/' || id, "
+                                                    "artefact_root) FROM experiments WHERE id = r.experiment)"
+                                                    " || '/' || r.id || '/artifacts'",
+                                                    false}}};
   for (const Attribute& attribute : kAttributes) {
     if (key == attribute.name) return Field{Entity::attribute, key, 0, attribute.column, attribute.is_number};
   }
   return bad_filter(fmt::format(
-      "Invalid attribute key '{}'. Runs have run_id, run_name, user_id, status, start_time, end_time and artifact_uri.", key));
+      "Invalid attribute key '{}'. Runs have run_id, run_name, user_id, status, start_time, end_time and artifact_uri.",
+      key));
 }
 
 Result<Field> find_field(sql::Tx& tx, const std::string& entity_name, const std::string& key) {
@@ -111,12 +114,14 @@ Result<Field> find_field(sql::Tx& tx, const std::string& entity_name, const std:
   field.entity = TM_TRY(find_entity(entity_name));
   field.key = key;
   switch (field.entity) {
-    case Entity::attribute: return find_attribute(key);
+    case Entity::attribute:
+      return find_attribute(key);
     case Entity::dataset:
       if (key == "name") field.column = "d.name";
       if (key == "digest") field.column = "d.digest";
       if (key == "context") field.column = "t.value";
-      if (field.column.empty()) return bad_filter(fmt::format("Invalid dataset key '{}'. Use name, digest or context.", key));
+      if (field.column.empty())
+        return bad_filter(fmt::format("Invalid dataset key '{}'. Use name, digest or context.", key));
       return field;
     default:
       field.is_number = field.entity == Entity::metric;
@@ -127,9 +132,12 @@ Result<Field> find_field(sql::Tx& tx, const std::string& entity_name, const std:
 
 std::string_view table_of(Entity entity) {
   switch (entity) {
-    case Entity::metric: return "run_latest_metrics";
-    case Entity::param: return "run_params";
-    default: return "run_tags";
+    case Entity::metric:
+      return "run_latest_metrics";
+    case Entity::param:
+      return "run_params";
+    default:
+      return "run_tags";
   }
 }
 
@@ -172,10 +180,12 @@ void append_condition(SqlText& sql, const Condition& condition) {
     return;
   }
   if (comparison.op == Operator::is_null) sql << "NOT ";
-  sql << "EXISTS (SELECT 1 FROM " << table_of(field.entity) << " x WHERE x.run = r.n AND x.key = " << sql::Value(field.key_id);
+  sql << "EXISTS (SELECT 1 FROM " << table_of(field.entity)
+      << " x WHERE x.run = r.n AND x.key = " << sql::Value(field.key_id);
   if (comparison.op != Operator::is_null && comparison.op != Operator::is_not_null) {
     sql << " AND ";
-    field.entity == Entity::metric ? append_metric(sql, "x.value", comparison) : append_textual(sql, "x.value", comparison);
+    field.entity == Entity::metric ? append_metric(sql, "x.value", comparison)
+                                   : append_textual(sql, "x.value", comparison);
   }
   sql << ")";
 }
@@ -243,7 +253,8 @@ Result<void> choose_driver(sql::Tx& tx, Plan& plan) {
   return {};
 }
 
-// A part of the answer that an index lists in order. Without a driver, an order by a metric has three: numbers, NaN, and runs without it.
+// A part of the answer that an index lists in order. Without a driver, an order by a metric has three: numbers, NaN,
+// and runs without it.
 enum class Part { whole, numbers, nans, rest };
 
 // Appends FROM and WHERE.
@@ -262,8 +273,8 @@ void append_source(SqlText& sql, const Plan& plan, Part part) {
     const Field& field = plan.terms[i].field;
     if (field.entity == Entity::attribute) continue;
     const std::string name = fmt::format("o{}", i);
-    sql << " LEFT JOIN " << table_of(field.entity) << std::string_view(fmt::format(" {0} ON {0}.run = r.n AND {0}.key = ", name))
-        << sql::Value(field.key_id);
+    sql << " LEFT JOIN " << table_of(field.entity)
+        << std::string_view(fmt::format(" {0} ON {0}.run = r.n AND {0}.key = ", name)) << sql::Value(field.key_id);
   }
   sql << " WHERE ";
   append_scope(sql, plan);
@@ -298,7 +309,8 @@ void append_order(SqlText& sql, const Plan& plan, Part part) {
     if (i == 0 && (part == Part::nans || part == Part::rest)) continue;  // all alike
     if (i > 0 || part == Part::whole) {
       sql << std::string_view(value) << " IS NULL, ";
-      if (term.field.entity == Entity::metric) sql << std::string_view(value) << " = " << sql::Value(kSortableNan) << ", ";
+      if (term.field.entity == Entity::metric)
+        sql << std::string_view(value) << " = " << sql::Value(kSortableNan) << ", ";
     }
     sql << std::string_view(value) << direction;
   }
@@ -317,7 +329,8 @@ Result<std::vector<std::int64_t>> numbers_of(sql::Tx& tx, const Plan& plan, Part
   append_source(sql, plan, part);
   append_order(sql, plan, part);
   sql << " LIMIT " << sql::Value(window.limit) << " OFFSET " << sql::Value(window.offset);
-  return tx.all<std::int64_t>(sql.query("runs.search"), [](const sql::Row& row) { return row.integer(0); }, sql.values());
+  return tx.all<std::int64_t>(
+      sql.query("runs.search"), [](const sql::Row& row) { return row.integer(0); }, sql.values());
 }
 
 Result<std::int64_t> count_of(sql::Tx& tx, const Plan& plan, Part part) {
@@ -338,7 +351,9 @@ Result<std::vector<std::int64_t>> walk(sql::Tx& tx, const Plan& plan, Window win
     const auto count = static_cast<std::int64_t>(more.size());
     if (count == window.limit || part == Part::rest) break;
     // The window reaches beyond this part: the next one begins after all that this part has.
-    const std::int64_t total = count > 0 ? window.offset + count : window.offset == 0 ? 0 : TM_TRY(count_of(tx, plan, part));
+    const std::int64_t total = count > 0            ? window.offset + count
+                               : window.offset == 0 ? 0
+                                                    : TM_TRY(count_of(tx, plan, part));
     window = {window.limit - count, window.offset - std::min(window.offset, total)};
   }
   return found;
@@ -386,8 +401,8 @@ Result<Plan> make_plan(sql::Tx& tx, const Search& search, const Limits& limits) 
 
 Result<Page<Run>> Runs::search(sql::Tx& tx, const Search& search) {
   if (search.limit < 1 || search.limit > limits_.search_results_max) {
-    return invalid(fmt::format("Invalid value {} for parameter 'max_results' supplied: It must be between 1 and {}.", search.limit,
-                               limits_.search_results_max),
+    return invalid(fmt::format("Invalid value {} for parameter 'max_results' supplied: It must be between 1 and {}.",
+                               search.limit, limits_.search_results_max),
                    "Read the results in pages.");
   }
   Plan plan = TM_TRY(make_plan(tx, search, limits_));

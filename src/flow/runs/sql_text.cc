@@ -32,14 +32,19 @@ SqlText& SqlText::operator<<(sql::Value value) {
 void append_textual(SqlText& sql, std::string_view column, const Comparison& comparison) {
   sql << column;
   switch (comparison.op) {
-    case Operator::like: sql << " GLOB " << sql::Value(glob_of(comparison.text())); return;
-    case Operator::ilike: sql << " LIKE " << sql::Value(comparison.text()); return;
+    case Operator::like:
+      sql << " GLOB " << sql::Value(glob_of(comparison.text()));
+      return;
+    case Operator::ilike:
+      sql << " LIKE " << sql::Value(comparison.text());
+      return;
     case Operator::in:
     case Operator::not_in:
       sql << (comparison.op == Operator::in ? " IN" : " NOT IN") << " (SELECT value FROM json_each("
           << sql::Value(json_list(comparison.list())) << "))";
       return;
-    default: sql << " " << sign_of(comparison.op) << " " << sql::Value(comparison.text());
+    default:
+      sql << " " << sign_of(comparison.op) << " " << sql::Value(comparison.text());
   }
 }
 
@@ -55,15 +60,25 @@ void append_metric(SqlText& sql, std::string_view column, const Comparison& comp
   constexpr std::int64_t kLowest = std::numeric_limits<std::int64_t>::min();
   constexpr std::int64_t kHighest = kSortableNan - 1;
   switch (comparison.op) {
-    case Operator::equal: between(equal.low, equal.high); return;
+    case Operator::equal:
+      between(equal.low, equal.high);
+      return;
     case Operator::not_equal:
       sql << "NOT ";
       between(equal.low, equal.high);
       return;
-    case Operator::less: between(kLowest, equal.low - 1); return;
-    case Operator::less_equal: between(kLowest, equal.high); return;
-    case Operator::greater: between(equal.high + 1, kHighest); return;
-    default: between(equal.low, kHighest); return;
+    case Operator::less:
+      between(kLowest, equal.low - 1);
+      return;
+    case Operator::less_equal:
+      between(kLowest, equal.high);
+      return;
+    case Operator::greater:
+      between(equal.high + 1, kHighest);
+      return;
+    default:
+      between(equal.low, kHighest);
+      return;
   }
 }
 

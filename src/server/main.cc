@@ -1,8 +1,10 @@
 // The binary. `tidemill server` is the platform; two hidden verbs are processes that it starts of itself; all else is
 // the command line.
 #include <fmt/format.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <string_view>
@@ -37,6 +39,16 @@ sigset_t block_signals() {
   return signals;
 }
 
+// Each connection, stream and reader takes a file descriptor; the usual soft limit of 1024 is for programs that use
+// select().
+void raise_file_limit() {
+  constexpr rlim_t kFilesMax = 65'536;
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = std::max(limit.rlim_cur, std::min(limit.rlim_max, kFilesMax));
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 void wait_for_signal(const sigset_t& signals) {
   int number = 0;
   sigwait(&signals, &number);
@@ -49,6 +61,7 @@ int serve(int argc, char** argv) {
   if (help) return 0;
   tidemill::log::set_level(config->log_level);
   const sigset_t signals = block_signals();
+  raise_file_limit();
   auto platform = tidemill::server::Platform::create(*config);
   if (!platform) return report(platform.error());
   (*platform)->start();

@@ -6,6 +6,8 @@ import http.client
 import json
 import os
 import pathlib
+import resource
+import socket
 import subprocess
 import threading
 import time
@@ -291,3 +293,23 @@ def test_the_process_has_no_open_port_but_its_own(server):
         if line.split()[3] == "0A" and line.split()[9] in inodes
     ]
     assert listening == [f"0100007F:{server.port:04X}"]
+
+
+def test_a_thousand_connections_at_once_are_served_whatever_the_soft_limit(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 4096:
+        pytest.skip(f"this machine allows {hard} open files")
+    server = Server(tmp_path / "data")
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))  # what the server inherits
+        server.start()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (4096, hard))
+        wires = [socket.create_connection((server.host, server.port), timeout=20) for _ in range(1200)]
+        for wire in wires[::50]:
+            wire.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert all(wire.recv(4096).startswith(b"HTTP/1.1 200") for wire in wires[::50])
+        for wire in wires:
+            wire.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        server.stop()

@@ -27,7 +27,8 @@ Result<int> add(Call& call) {
   const auto progress = [show](std::uint64_t sent, std::uint64_t total) {
     if (show && total > 0) fmt::print(stderr, "\rsent {:3}% of {} MiB", sent * 100 / total, total >> 20);
   };
-  const Query query{{"mode", call.get("--mode", "append")}, {"filename", file.filename().string()}};
+  Query query{{"mode", call.get("--mode", "append")}, {"filename", file.filename().string()}};
+  if (call.has("--encoding")) query.emplace_back("encoding", call.get("--encoding"));
   auto answer = call.client().upload(api_path({"datasets", call.get("NAME"), "versions"}), query, file, progress);
   if (show) fmt::print(stderr, "\r\x1b[K");
   if (!answer) return fail(std::move(answer).error());
@@ -87,7 +88,8 @@ std::vector<Verb> datasets_verbs() {
        create},
       {"datasets", "add", "Add a version from a CSV or Parquet file; it is refused when it breaks a rule",
        {"tidemill datasets add flights 2013-01.csv", "tidemill datasets add planes planes.parquet --mode replace"},
-       {name, {"FILE", "CSV or Parquet", true}, {"--mode", "append (default) adds the rows, replace takes them instead"}}, add},
+       {name, {"FILE", "CSV or Parquet", true}, {"--mode", "append (default) adds the rows, replace takes them instead"},
+        {"--encoding", "Of a CSV file: utf8 (default) or gb18030"}}, add},
       {"datasets", "list", "List all datasets", {"tidemill datasets list --json"}, {}, list},
       {"datasets", "show", "Show a dataset, or one version with schema, profile and quality",
        {"tidemill datasets show flights", "tidemill datasets show flights 2 --json"}, {name, {"VERSION", "Its number"}}, show},

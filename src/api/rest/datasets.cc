@@ -38,8 +38,9 @@ BOOST_DESCRIBE_STRUCT(VersionList, (), (versions))
 struct UploadQuery {
   std::optional<datasets::Mode> mode;
   std::optional<std::string> filename;
+  std::optional<datasets::Encoding> encoding;  // of CSV
 };
-BOOST_DESCRIBE_STRUCT(UploadQuery, (), (mode, filename))
+BOOST_DESCRIBE_STRUCT(UploadQuery, (), (mode, filename, encoding))
 
 struct RowsQuery {
   std::optional<std::int64_t> offset;
@@ -96,7 +97,8 @@ Result<datasets::Version> add_version(Datasets& room, const http::Request& reque
   const auto query = TM_TRY(http::decode_query<UploadQuery>(request.query));
   return room.add_version(
       request.actor, request.param("name"),
-      {request.body_file, query.filename.value_or("upload"), query.mode.value_or(datasets::Mode::append)});
+      {request.body_file, query.filename.value_or("upload"), query.mode.value_or(datasets::Mode::append),
+       query.encoding.value_or(datasets::Encoding::utf8)});
 }
 
 Result<datasets::Version> version_of(Datasets& room, const http::Request& request) {

@@ -57,7 +57,9 @@ std::optional<Error> rule_error(const Quality& quality) {
 }  // namespace
 
 Adding::~Adding() {
-  if (!converted_.empty()) ::unlink(converted_.c_str());
+  for (const auto* path : {&converted_, &transcoded_}) {
+    if (!path->empty()) ::unlink(path->c_str());
+  }
 }
 
 Result<Version> Adding::run(std::string_view name) {
@@ -78,6 +80,7 @@ Result<void> Adding::look_up(std::string_view name) {
   part_.blob = TM_TRY(hash_file(upload_.file));
   part_.filename = upload_.filename;
   part_.bytes = static_cast<std::int64_t>(std::filesystem::file_size(upload_.file));
+  part_.encoding = upload_.encoding;
   part_.missing = dataset_.missing.value_or(default_missing());
   version_.dataset = dataset_.name;
   version_.number = dataset_.latest + 1;
@@ -90,13 +93,16 @@ Result<void> Adding::look_up(std::string_view name) {
 // A request may be sent again because its answer was lost: that must not double the rows.
 bool Adding::is_repetition() const {
   if (!before_) return false;
-  const auto same = [&](const Part& part) { return part.blob == part_.blob; };
+  const auto same = [&](const Part& part) { return part.blob == part_.blob && part.encoding == part_.encoding; };
   if (upload_.mode == Mode::append) return std::ranges::any_of(before_->parts, same);
   return before_->parts.size() == 1 && same(before_->parts.front());
 }
 
 Result<void> Adding::convert() {
   part_.format = TM_TRY(format_of(upload_.file));
+  if (part_.format == Format::parquet) part_.encoding = Encoding::utf8;
+  transcoded_ = impl_.cache->temporary(".csv");
+  const auto file = TM_TRY(as_utf8(upload_.file, part_.format, part_.encoding, transcoded_));
   Wanted wanted{dataset_.columns, std::nullopt, {}, part_.missing};
   if (appending()) {
     wanted.schema = before_->schema;
@@ -104,10 +110,10 @@ Result<void> Adding::convert() {
       if (column.count == 0) wanted.undecided.push_back(column.name);
     }
   }
-  version_.schema = TM_TRY(fit_schema(impl_.tables, upload_.file, part_.format, wanted, impl_.settings));
+  version_.schema = TM_TRY(fit_schema(impl_.tables, file, part_.format, wanted, impl_.settings));
   converted_ = impl_.cache->temporary(".parquet");
-  part_.rows = TM_TRY(
-      to_parquet(impl_.tables, upload_.file, part_.format, version_.schema, part_.missing, impl_.settings, converted_));
+  part_.rows =
+      TM_TRY(to_parquet(impl_.tables, file, part_.format, version_.schema, part_.missing, impl_.settings, converted_));
   version_.rows_added = part_.rows;
   version_.rows = part_.rows;
   version_.bytes = part_.bytes;
@@ -144,7 +150,8 @@ Result<void> Adding::keep() {
   converted_.clear();
   json::Array parts;
   for (const Part& part : version_.parts)
-    parts.emplace_back(json::Array{json::to_json(part.format), part.blob, json::to_json(part.missing)});
+    parts.emplace_back(
+        json::Array{json::to_json(part.format), json::to_json(part.encoding), part.blob, json::to_json(part.missing)});
   version_.digest =
       sha256_hex(json::canonical(json::Object{{"parts", parts}, {"schema", json::to_json(version_.schema)}}));
   return {};

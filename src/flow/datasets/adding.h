@@ -44,6 +44,7 @@ class Adding {
   Dataset dataset_;
   std::optional<Version> before_;  // the newest version so far
   Part part_;
+  std::filesystem::path transcoded_;                 // the upload as UTF-8, when it is not
   std::filesystem::path converted_;                  // the upload as Parquet, while it is not the cache's
   std::vector<std::filesystem::path> files_before_;  // of the version before, when appending
   Version version_;

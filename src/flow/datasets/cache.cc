@@ -27,6 +27,7 @@ std::string key_of(const Part& part, const std::vector<ColumnType>& schema) {
   const json::Object content{{"maker", kMakerVersion},
                              {"blob", part.blob},
                              {"format", json::to_json(part.format)},
+                             {"encoding", json::to_json(part.encoding)},
                              {"missing", json::to_json(part.missing)},
                              {"schema", json::to_json(schema)}};
   return sha256_hex(json::canonical(content));
@@ -107,10 +108,12 @@ bool Cache::is_right(const std::string& key) const {
 
 Result<void> Cache::make(const Part& part, const std::vector<ColumnType>& schema, const std::string& key) {
   const fs::path source = temporary(part.format == Format::csv ? ".csv" : ".parquet");
+  const fs::path transcoded = temporary(".csv");
   const fs::path made = temporary(".parquet");
   const auto finish = [&]() -> Result<void> {
     TM_CHECK(blobs_.copy_to(TM_TRY(blobs::BlobId::parse(part.blob)), source));
-    const auto rows = to_parquet(tables_, source, part.format, schema, part.missing, settings_, made);
+    const auto file = TM_TRY(as_utf8(source, part.format, part.encoding, transcoded));
+    const auto rows = to_parquet(tables_, file, part.format, schema, part.missing, settings_, made);
     if (!rows) {
       Error error = rows.error();
       error.message = fmt::format("Part '{}' does not fit the schema: {}", part.filename, error.message);
@@ -120,6 +123,7 @@ Result<void> Cache::make(const Part& part, const std::vector<ColumnType>& schema
   };
   auto done = finish();
   ::unlink(source.c_str());
+  ::unlink(transcoded.c_str());
   if (!done) ::unlink(made.c_str());
   return done;
 }

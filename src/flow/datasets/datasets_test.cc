@@ -18,6 +18,7 @@ namespace {
 using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::Not;
 
 class DatasetsTest : public testing::Test {
  protected:
@@ -330,6 +331,58 @@ TEST_F(DatasetsTest, MalformedUploadsAreRefusedWithTheirLine) {
   EXPECT_EQ(datasets_->get("d")->latest, 0);
   EXPECT_EQ(datasets_->latest("d").error().reason, "datasets.no_version");
   EXPECT_EQ(files_in("cache"), 0u);
+}
+
+TEST_F(DatasetsTest, Gb18030IsTakenWhenSaidAndNeverGuessed) {
+  make();
+  const std::string text =
+      "\xb3\xc7\xca\xd0,n\n\xb1\xb1\xbe\xa9,1\n\xc9\xcf\xba\xa3,2\n\x81\x30\x81\x30,3\n";  // 城市,n / 北京,1 / 上海,2 /
+                                                                                           // U+0080
+  const auto guessed = add(text);
+  ASSERT_FALSE(guessed);
+  EXPECT_EQ(guessed.error().reason, "csv.not_utf8");
+  EXPECT_THAT(guessed.error().remedy, HasSubstr("encoding=gb18030"));
+  const auto said =
+      datasets_->add_version(actor_, "d", {folder_.path() / "up", "up.csv", Mode::append, Encoding::gb18030});
+  ASSERT_TRUE(said) << said.error().text();
+  EXPECT_EQ(said->parts[0].blob, sha256_hex(text)) << "the bytes are kept as they came";
+  EXPECT_THAT(all_rows(1).find("城市")->texts(), ElementsAre("北京", "上海", "\xc2\x80"));
+  std::filesystem::remove_all(folder_.path() / "cache");
+  open();
+  EXPECT_THAT(all_rows(1).find("城市")->texts(), ElementsAre("北京", "上海", "\xc2\x80"));
+  // A character cut by the end of the reading buffer, and one cut by the end of the file.
+  std::string large = "\xb3\xc7\xca\xd0,n\n";
+  for (int i = 0; i < 60'000; ++i)
+    large += std::string(i % 2 == 0 ? "" : "x") + "\xb1\xb1\xbe\xa9," + std::to_string(i) + "\n";
+  const auto send = [&](const std::string& bytes) {
+    EXPECT_TRUE(write_file_durably(folder_.path() / "up", bytes));
+    return datasets_->add_version(actor_, "d", {folder_.path() / "up", "up.csv", Mode::replace, Encoding::gb18030});
+  };
+  const auto many = send(large);
+  ASSERT_TRUE(many) << many.error().text();
+  EXPECT_EQ(many->rows, 60'000);
+  EXPECT_EQ(many->profile.columns[0].top.size(), 2u);
+  EXPECT_EQ(send(text + "\xb1").error().message, "Line 5 of the CSV is not GB18030.");
+  EXPECT_EQ(send("a\nb\n\xff\xff\n").error().message, "Line 3 of the CSV is not GB18030.");
+  EXPECT_EQ(files_in("cache/incoming"), 0u);
+}
+
+TEST_F(DatasetsTest, LimitsHoldAtAndPastThem) {
+  open({.values_max = 2, .columns_max = 2, .cell_bytes_max = 5, .examples_max = 1, .diff_rows_max = 4});
+  make();
+  Rule rule_of_values = rule(RuleKind::one_of, "a");
+  rule_of_values.values = {"1", "2"};
+  EXPECT_TRUE(datasets_->set_rules(actor_, "d", {rule_of_values}));
+  EXPECT_THAT(add("a\n7\n8\n").error().details.at("examples"), Not(HasSubstr("\"8\"")));
+  rule_of_values.values.emplace_back("3");
+  EXPECT_EQ(datasets_->set_rules(actor_, "d", {rule_of_values}).error().reason, "datasets.bad_rule");
+  EXPECT_TRUE(datasets_->set_rules(actor_, "d", {}));
+  good("a,b\n12345,1\n1,1\n");
+  EXPECT_EQ(add("a,b\n123456,1\n").error().reason, "csv.cell_too_large");
+  EXPECT_EQ(add("a,b,c\n1,1,1\n").error().reason, "csv.too_many_columns");
+  EXPECT_TRUE(datasets_->diff("d", 1, 1));
+  good("a,b\n3,1\n");
+  EXPECT_EQ(datasets_->diff("d", 1, 2).error().code, Code::kTooLarge);
 }
 
 TEST_F(DatasetsTest, ParquetIsTakenAndMustFit) {

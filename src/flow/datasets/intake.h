@@ -25,6 +25,11 @@ struct Wanted {
 // Returns what the file is, by its first bytes.
 [[nodiscard]] Result<Format> format_of(const std::filesystem::path& file);
 
+// Returns `file` itself, or for CSV of another encoding the path `out`, to which it has been written as UTF-8.
+// kInvalidArgument "csv.not_gb18030" names the line of the first byte that is not of that encoding.
+[[nodiscard]] Result<std::filesystem::path> as_utf8(const std::filesystem::path& file, Format format, Encoding encoding,
+                                                    const std::filesystem::path& out);
+
 // Returns the words that mean missing where a dataset names none.
 [[nodiscard]] std::vector<std::string> default_missing();
 

@@ -83,19 +83,25 @@ BOOST_DESCRIBE_STRUCT(Dataset, (),
 enum class Mode { append, replace };
 BOOST_DESCRIBE_ENUM(Mode, append, replace)
 
+// How the text of a CSV file is written. Never guessed: bytes of one encoding are often text in another, too.
+enum class Encoding { utf8, gb18030 };
+BOOST_DESCRIBE_ENUM(Encoding, utf8, gb18030)
+
 enum class Format { csv, parquet };
 BOOST_DESCRIBE_ENUM(Format, csv, parquet)
 
 // One uploaded file, kept byte for byte.
 struct Part {
+  using json_defaults = void;
   std::string blob;  // SHA-256 of its bytes
   std::string filename;
   Format format = Format::csv;
+  Encoding encoding = Encoding::utf8;  // of CSV
   std::int64_t rows = 0;
   std::int64_t bytes = 0;
   std::vector<std::string> missing;  // the words that meant missing when it was taken
 };
-BOOST_DESCRIBE_STRUCT(Part, (), (blob, filename, format, rows, bytes, missing))
+BOOST_DESCRIBE_STRUCT(Part, (), (blob, filename, format, encoding, rows, bytes, missing))
 
 struct TopValue {
   std::string value;
@@ -201,6 +207,7 @@ struct Upload {
   std::filesystem::path file;  // stays the caller's
   std::string filename;        // as the sender calls it; .parquet makes it Parquet, anything else CSV
   Mode mode = Mode::append;
+  Encoding encoding = Encoding::utf8;  // of CSV
 };
 
 struct ColumnChange {

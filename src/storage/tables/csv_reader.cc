@@ -279,7 +279,8 @@ Result<void> CsvReader::check_row(std::size_t end) {
   if (row.find('\0') != std::string_view::npos)
     return wrong("csv.binary", "has a NUL byte: this is no text", "Give CSV in UTF-8.");
   if (first_bad_utf8(row) != std::string_view::npos)
-    return wrong("csv.not_utf8", "is not UTF-8", "Save the file as UTF-8.");
+    return wrong("csv.not_utf8", "is not UTF-8",
+                 "Save the file as UTF-8; a Chinese one may be sent with encoding=gb18030.");
   return {};
 }
 

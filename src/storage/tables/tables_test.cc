@@ -192,6 +192,19 @@ TEST_F(TablesTest, RowsAndTimeAreLimited) {
   EXPECT_TRUE(quick->query({"t", "SELECT 1"}));
 }
 
+TEST_F(TablesTest, MemoryAndSpillAreLimited) {
+  Options options;
+  options.memory_mib = 24;
+  options.temporary_mib = 1;
+  const auto tight = open(options);
+  EXPECT_TRUE(tight->query({"t", "SELECT sum(i) FROM range(10000000) r(i)"}));
+  const auto large =
+      tight->query({"t", "SELECT max(s) FROM (SELECT string_agg(i::VARCHAR, ',') AS s FROM range(30000000) r(i))"});
+  ASSERT_FALSE(large);
+  EXPECT_EQ(large.error().code, Code::kExhausted) << large.error().text();
+  EXPECT_TRUE(tight->query({"t", "SELECT 1"}));
+}
+
 TEST_F(TablesTest, ManyThreadsShareFewPlaces) {
   const auto narrow = open({.queries_max = 2});
   std::vector<std::thread> threads;

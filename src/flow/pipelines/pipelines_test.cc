@@ -273,8 +273,12 @@ TEST_F(PipelinesTest, StepsRunBesideEachOtherUpToTheLimit) {
   std::atomic<int> now = 0;
   std::atomic<int> most = 0;
   rooms().add_builtin("test.count", [&](const BuiltinCall&) -> Result<json::Object> {
-    most = std::max(most.load(), ++now);
-    std::this_thread::sleep_for(std::chrono::milliseconds(30));
+    const int mine = ++now;
+    for (int seen = most; seen < mine && !most.compare_exchange_weak(seen, mine);) {
+    }
+    // Each stays until three have met, so that a busy machine lets them meet too; then a little, for a fourth to show.
+    for (int i = 0; i < 10'000 && most < 3; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
     --now;
     return json::Object{};
   });

@@ -16,6 +16,7 @@
 #include "flow/monitors/monitors.h"
 #include "flow/pipelines/types.h"
 #include "flow/predictions/predictions.h"
+#include "flow/runs/types.h"
 #include "jobs/jobs.h"
 #include "storage/tables/tables.h"
 
@@ -31,12 +32,13 @@ struct Settings {
   datasets::Settings datasets;
   features::Settings features;
   pipelines::Limits pipelines;
+  runs::Limits runs;
   predictions::Options predictions;
   monitors::Options monitors;
   oip::Settings oip;
 };
 BOOST_DESCRIBE_STRUCT(Settings, (),
-                      (http, access, jobs, tables, datasets, features, pipelines, predictions, monitors, oip))
+                      (http, access, jobs, tables, datasets, features, pipelines, runs, predictions, monitors, oip))
 
 struct Config {
   std::filesystem::path data;

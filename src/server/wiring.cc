@@ -149,7 +149,7 @@ void Platform::Rooms::make_runtime() {
 }
 
 Result<void> Platform::Rooms::make_serving() {
-  runs = TM_TRY(runs::Runs::create(*database, *events, *blobs, clock));
+  runs = TM_TRY(runs::Runs::create(*database, *events, *blobs, clock, config.settings.runs));
   models = TM_TRY(models::Models::create(
       {*database, *events, *access, *requirements, *blobs, *tables, clock, runtime, *prober, data / "cache/models"}));
   deployments = TM_TRY(deployments::Deployments::create({*database, *events, *access, *models, clock}));

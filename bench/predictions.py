@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""One-row predictions over HTTP: ours beside FastAPI + onnxruntime + orjson, same model, same load tool (wrk), same run.
+"""One-row predictions over HTTP: ours beside FastAPI + onnxruntime + orjson; same model, load tool (wrk) and run.
 
     tools/setup bench && sudo apt-get install -y wrk
     build/venv-bench/bin/python bench/predictions.py [--seconds 5] [--json FILE]
 
-Model: scikit-learn's GradientBoosting, 100 trees, 20 features. FastAPI is at its best: two workers, uvloop, httptools, orjson, no validation, no log. Ours has
-its prediction log on; both of its modes are shown. Figures depend on the machine and on what else runs there; the ratio is what counts.
+Model: scikit-learn's GradientBoosting, 100 trees, 20 features. FastAPI is at its best: two workers, uvloop, httptools,
+orjson, no validation, no log. Ours has its prediction log on; both modes are shown. Figures depend on the machine
+and on what else runs there; the ratio is what counts.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ async def predict(request: Request):
     body = orjson.loads(await request.body())
     row = np.asarray(body["features"], dtype=np.float32).reshape(1, -1)
     label, probabilities = session.run(None, {"input": row})
-    return Response(orjson.dumps({"label": int(label[0]), "probability": float(probabilities[0, 1])}), media_type="application/json")
+    answer = {"label": int(label[0]), "probability": float(probabilities[0, 1])}
+    return Response(orjson.dumps(answer), media_type="application/json")
 """
 
 
@@ -86,8 +88,11 @@ def wrk(
     script.write_text(
         f"wrk.method = 'POST'\nwrk.body = [==[{body.decode()}]==]\n{fields}"
         "done = function(summary, latency, requests)\n"
-        "  io.write(string.format('RESULT %d %d %d %d %d %d %d %d\\n', summary.requests, summary.duration, latency:percentile(50), latency:percentile(99), "
-        "latency.max, summary.errors.status, summary.errors.connect + summary.errors.read + summary.errors.write, summary.errors.timeout))\nend\n"
+        "  local e = summary.errors\n"
+        "  io.write(string.format('RESULT %d %d %d %d %d %d %d %d\\n', summary.requests, summary.duration, "
+        "latency:percentile(50), latency:percentile(99), latency.max, "
+        "e.status, e.connect + e.read + e.write, e.timeout))\n"
+        "end\n"
     )
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(script), url]
     out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -154,7 +159,7 @@ def measure_fastapi(
 
 
 class Ours:
-    """A server with the model behind two deployments: one whose log is durable before the answer, one whose log follows."""
+    """A server with two deployments of the model: one logs before it answers, the other after."""
 
     def __init__(self, folder: pathlib.Path, onnx: bytes, table: pa.Table) -> None:
         self.folder = folder
@@ -231,14 +236,17 @@ def main() -> None:
 
 def show(figures: dict[str, dict[int, dict[str, float]]]) -> None:
     print(
-        f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}; 1 row of {COLUMNS} features, 100 trees; wrk on the same machine\n"
+        f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}; "
+        f"1 row of {COLUMNS} features, 100 trees; wrk on the same machine\n"
     )
     print(f"{'':32}{'connections':>12}{'req/s':>10}{'p50 ms':>9}{'p99 ms':>9}{'max ms':>9}{'ratio':>8}")
     for name, by_connections in figures.items():
         for connections, figure in by_connections.items():
             ratio = figure["requests_per_s"] / figures["FastAPI"][connections]["requests_per_s"]
             print(
-                f"{name:32}{connections:12}{figure['requests_per_s']:10.0f}{figure['p50_ms']:9.2f}{figure['p99_ms']:9.2f}{figure['max_ms']:9.1f}"
+                f"{name:32}{connections:12}{figure['requests_per_s']:10.0f}{figure['p50_ms']:9.2f}"
+                f"{figure['p99_ms']:9.2f}"
+                f"{figure['max_ms']:9.1f}"
                 f"{ratio:7.1f}×"
             )
 

@@ -1,6 +1,9 @@
-"""A deployed model for tests and benchmarks, made through the API as users do: uploaded, tested, approved by a second person, deployed.
+"""A deployed model for tests and benchmarks, made through the API as users do.
 
-The model is a logistic regression over `hour` (a number) and `carrier` (AA or UA): P(late) = 1 / (1 + exp(-(w · hour + v · [carrier is UA] + b))).
+Uploaded, tested, approved by a second person, deployed.
+
+The model is a logistic regression over `hour` (a number) and `carrier` (AA or UA):
+P(late) = 1 / (1 + exp(-(w · hour + v · [carrier is UA] + b))).
 """
 
 from __future__ import annotations
@@ -40,7 +43,7 @@ def _bytes(field: int, value: bytes | str) -> bytes:
 
 
 def logistic(w: float = 0.5, v: float = 1.0, b: float = -5.0) -> bytes:
-    """Returns the ONNX file, written byte by byte so that no package is needed: probabilities = softmax(0, x · (w, v) + b)."""
+    """Returns the ONNX file, without needing a package: probabilities = softmax(0, x · (w, v) + b)."""
 
     def info(name: str, columns: int) -> bytes:
         shape = _bytes(1, _bytes(2, "N")) + _bytes(1, _number(1, columns))
@@ -73,7 +76,7 @@ def probability(hour: float, carrier: str, *, w: float = 0.5, v: float = 1.0, b:
 
 
 class Serving:
-    """`maker` may write; `approver` is another person who may approve. The rows of the gate are those of tests/api/data/models."""
+    """`maker` may write; `approver` is another person who may approve. The gate's rows are those of tests/api/data."""
 
     def __init__(self, maker: Client, approver: Client) -> None:
         self.maker = maker

@@ -143,8 +143,8 @@ TEST(RequestTest, RefusesShapesThatLie) {
   EXPECT_EQ(reason_of(hour(R"("shape":[1],"datatype":"FP64","data":[1,2])")), "oip.wrong_count");
   EXPECT_EQ(reason_of(hour(R"("shape":[1,2,1],"datatype":"FP64","data":[1,2])")), "oip.wrong_shape");
   EXPECT_EQ(
-      reason_of(
-          R"({"inputs":[{"name":"hour","shape":[1],"datatype":"FP64","data":[1]},{"name":"weekend","shape":[2],"datatype":"FP64","data":[1,2]}]})"),
+      reason_of(hour(
+          R"("shape":[1],"datatype":"FP64","data":[1]},{"name":"weekend","shape":[2],"datatype":"FP64","data":[1,2])")),
       "oip.wrong_shape");
 }
 
@@ -187,11 +187,11 @@ TEST(RequestTest, RefusesWhatItDoesNotKnow) {
             "oip.unknown_input");
   EXPECT_EQ(
       reason_of(
-          R"({"inputs":[{"name":"hour","shape":[1],"datatype":"FP64","data":[1]},{"name":"hour","shape":[1],"datatype":"FP64","data":[1]}]})"),
+          hour(R"("shape":[1],"datatype":"FP64","data":[1]},{"name":"hour","shape":[1],"datatype":"FP64","data":[1])")),
       "oip.input_twice");
   EXPECT_EQ(
-      reason_of(
-          R"({"inputs":[{"name":"hour","shape":[1],"datatype":"FP64","data":[1]},{"name":"input","shape":[1,3],"datatype":"FP32","data":[1,2,3]}]})"),
+      reason_of(hour(
+          R"("shape":[1],"datatype":"FP64","data":[1]},{"name":"input","shape":[1,3],"datatype":"FP32","data":[1,2,3])")),
       "oip.mixed_inputs");
   std::string deep =
       hour(R"("shape":[1],"datatype":"FP64","data":)" + std::string(2000, '[') + "1" + std::string(2000, ']'));

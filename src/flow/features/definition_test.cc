@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <span>
 
 #include "base/yaml.h"
 #include "flow/features/plan.h"
@@ -85,7 +86,19 @@ struct Wrong {
   const char* message;
 };
 
-TEST(Definition, NamesWhatIsWrong) {
+void expect_refused(std::span<const Wrong> cases) {
+  for (const Wrong& wrong : cases) {
+    NewView view = good();
+    wrong.break_it(view);
+    const auto checked = check_definition(view, shapes());
+    ASSERT_FALSE(checked) << wrong.what;
+    EXPECT_EQ(checked.error().code, Code::kInvalidArgument) << wrong.what;
+    EXPECT_THAT(checked.error().message, HasSubstr(wrong.message)) << wrong.what;
+    EXPECT_NE(checked.error().remedy, "") << wrong.what;
+  }
+}
+
+TEST(Definition, NamesWhatIsWrongWithRequestAndSources) {
   const Wrong cases[] = {
       {"name", [](NewView& v) { v.name = "a b"; }, "a b"},
       {"no at", [](NewView& v) { v.at = ""; }, "at is ''"},
@@ -114,6 +127,12 @@ TEST(Definition, NamesWhatIsWrong) {
       {"delay", [](NewView& v) { v.sources[0].delay = "-1h"; }, "sources[0].delay"},
       {"no id", [](NewView& v) { v.sources[0].id.clear(); }, "sources[0].id is empty"},
       {"id unknown", [](NewView& v) { v.sources[0].id = {"nope"}; }, "sources[0].id is 'nope'"},
+  };
+  expect_refused(cases);
+}
+
+TEST(Definition, NamesWhatIsWrongWithFeatures) {
+  const Wrong cases[] = {
       {"feature twice", [](NewView& v) { v.features[1].name = "seats"; }, "features[1].name is 'seats'"},
       {"feature is request", [](NewView& v) { v.features[1].name = "distance"; }, "features[1].name is 'distance'"},
       {"feature source", [](NewView& v) { v.features[0].source = "boats"; }, "features[0].source is 'boats'"},
@@ -155,15 +174,7 @@ TEST(Definition, NamesWhatIsWrong) {
       {"unused source", [](NewView& v) { v.features.erase(v.features.begin()); },
        "No feature reads the source 'planes'"},
   };
-  for (const Wrong& wrong : cases) {
-    NewView view = good();
-    wrong.break_it(view);
-    const auto checked = check_definition(view, shapes());
-    ASSERT_FALSE(checked) << wrong.what;
-    EXPECT_EQ(checked.error().code, Code::kInvalidArgument) << wrong.what;
-    EXPECT_THAT(checked.error().message, HasSubstr(wrong.message)) << wrong.what;
-    EXPECT_NE(checked.error().remedy, "") << wrong.what;
-  }
+  expect_refused(cases);
 }
 
 TEST(Definition, NamesADatasetThatDoesNotExist) {

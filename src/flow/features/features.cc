@@ -39,9 +39,6 @@ class Features::Impl {
         datasets_(datasets),
         settings_(settings),
         online_(kv, clock, settings) {}
-  ~Impl() {
-    if (loader_.joinable()) loader_.join();
-  }
 
   Result<void> open() {
     TM_CHECK(database_.migrate("features", kSchemaSql));

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <cmath>
 #include <filesystem>
 #include <random>
 #include <thread>
@@ -207,6 +208,38 @@ TEST_F(FeaturesTest, ATrainingSetHasLabelsThatWereKnown) {
   EXPECT_EQ(features_->training_set(later)->frame.rows, 4u * 72);
 }
 
+// Of several rows with one id the newest known label counts, as far as it was known in time.
+TEST_F(FeaturesTest, ALabelThatWasCorrectedCountsOnceKnown) {
+  FrameMaker maker({{"key", Type::text}, {"asked_at", Type::time}, {"y", Type::real}, {"y_known", Type::time}});
+  maker.row("a", 10, 1.0, 100);
+  maker.row("b", 11, std::nan(""), 100);  // not a number is no label
+  maker.row("c", 11, std::nullopt, std::nullopt);
+  maker.row("a", 10, 2.0, 200);
+  maker.row("d", 12, 3.0, 50);
+  add_rows("cases", maker.take());
+  NewView cases;
+  cases.name = "cases";
+  cases.at = "asked_at";
+  cases.request = {{"key", Type::text, true, {}}};
+  ASSERT_TRUE(features_->define(actor_, cases));
+  TrainingSpec spec;
+  spec.view = spec.dataset = "cases";
+  spec.id = {"key"};
+  spec.label = "y";
+  spec.label_known = "y_known";
+  spec.to_ms = 1'000;
+  for (const auto& [known_by, label] : {std::pair(200, 1.0), std::pair(201, 2.0)}) {
+    spec.known_by_ms = known_by;
+    const TrainingSet set = features_->training_set(spec).value();
+    ASSERT_EQ(set.frame.rows, 2u);
+    EXPECT_EQ(set.unlabelled, 2);
+    EXPECT_EQ(set.frame.find("key")->texts()[0], "a");
+    EXPECT_EQ(set.frame.find("y")->reals()[0], label);
+  }
+  spec.known_by_ms = 100;
+  EXPECT_EQ(features_->training_set(spec)->frame.find("key")->texts()[0], "d");
+}
+
 TEST_F(FeaturesTest, ATrainingSetReadsTheVersionsThatItNames) {
   define();
   const Frame before = features_->training_set(spec())->frame;
@@ -233,7 +266,10 @@ TEST_F(FeaturesTest, RefusesTrainingSetsThatCannotBe) {
   EXPECT_THAT(refused([](TrainingSpec& s) { s.label = "delay"; }).message, HasSubstr("delay"));
   EXPECT_THAT(refused([](TrainingSpec& s) { s.label_known = "carrier"; }).message, HasSubstr("carrier"));
   EXPECT_THAT(refused([](TrainingSpec& s) { s.to_ms = s.from_ms; }).message, HasSubstr("empty"));
-  EXPECT_THAT(refused([](TrainingSpec& s) { s.label = "distance"; }).message, HasSubstr("feature of the view"));
+  EXPECT_THAT(refused([](TrainingSpec& s) { s.label = "distance"; }).message,
+              HasSubstr("'distance' is a column of the view"));
+  EXPECT_THAT(refused([](TrainingSpec& s) { s.label = "seats"; }).message,
+              HasSubstr("'seats' is a column of the view"));
   EXPECT_EQ(refused([](TrainingSpec& s) { s.versions = {{"flights", 9}}; }).code, Code::kNotFound);
 }
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 #include <optional>
 #include <unordered_map>
@@ -28,7 +29,7 @@ void add_once(std::vector<std::string>& names, const std::string& name) {
   if (!name.empty() && std::ranges::find(names, name) == names.end()) names.push_back(name);
 }
 
-Result<void> check_spec(const NewView& view, const TrainingSpec& spec) {
+Result<void> check_spec(const View& view, const TrainingSpec& spec) {
   if (spec.from_ms >= spec.to_ms) {
     return bad(fmt::format("from is {} and to is {}: the span is empty.", spec.from_ms, spec.to_ms),
                "Give a time `to` after `from`.");
@@ -36,9 +37,10 @@ Result<void> check_spec(const NewView& view, const TrainingSpec& spec) {
   if (spec.label.empty() && !spec.label_known.empty()) {
     return bad(fmt::format("label_known is '{}', but there is no label.", spec.label_known), "Name the label.");
   }
-  for (const RequestColumn& column : view.request) {
-    if (column.name != spec.label || !column.feature) continue;
-    return bad(fmt::format("The label '{}' is a feature of the view.", spec.label), "A model must not see its label.");
+  const bool given = std::ranges::find(view.columns, spec.label, &OutputColumn::name) != view.columns.end();
+  if (given || spec.label == view.definition.at) {
+    return bad(fmt::format("The label '{}' is a column of the view {}.", spec.label, view.name),
+               "A model must not see its label: rename the column, or name another label.");
   }
   return {};
 }
@@ -71,7 +73,8 @@ class Population {
  private:
   [[nodiscard]] bool labelled(std::size_t row) const {
     if (spec_.label.empty()) return true;
-    if (frame_.find(spec_.label)->is_missing(row)) return false;
+    const Column& label = *frame_.find(spec_.label);
+    if (label.is_missing(row) || (label.type == Type::real && std::isnan(label.reals()[row]))) return false;
     return !known_ || (!known_->is_missing(row) && known_->integers()[row] < spec_.known_by_ms.value_or(spec_.to_ms));
   }
   [[nodiscard]] bool known_later(std::size_t a, std::size_t b) const {
@@ -193,7 +196,7 @@ std::vector<DatasetRef> DatasetReader::used() const {
 }
 
 Result<TrainingSet> make_training_set(const View& view, const TrainingSpec& spec, DatasetReader& reader) {
-  TM_CHECK(check_spec(view.definition, spec));
+  TM_CHECK(check_spec(view, spec));
   const Plan plan = TM_TRY(make_plan(view));
   Population population(spec, view.definition.at);
   TM_CHECK(population.read(view.definition, reader));

@@ -28,7 +28,11 @@ class Console:
     def bar(self, share: float, text: str) -> None:
         if self._tty:
             full = int(share * 30)
-            print(f"\r\x1b[K[{self.seconds():6.1f} s] {'█' * full}{'░' * (30 - full)} {share:4.0%} {text}", end="", flush=True)
+            print(
+                f"\r\x1b[K[{self.seconds():6.1f} s] {'█' * full}{'░' * (30 - full)} {share:4.0%} {text}",
+                end="",
+                flush=True,
+            )
         elif int(share * 10) != self._tenth:
             self._tenth = int(share * 10)
             print(f"[{self.seconds():6.1f} s] {share:4.0%} {text}", flush=True)

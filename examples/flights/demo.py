@@ -1,7 +1,7 @@
 """The mill turns: from real data to a watched model that replaces itself, with the proof kept.
 
-    demo.py                        runs it, leaves the server up, prints its address
-    demo.py --once --json FILE     runs it to the end, stops the server, writes the figures; exit code 0 if the loop closed
+demo.py                        runs it, leaves the server up, prints its address
+demo.py --once --json FILE     runs it to the end, stops the server, writes the figures; exit code 0 if the loop closed
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ import socket
 import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any
 
 import prepare
 import tidemill
@@ -36,10 +35,19 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--once", action="store_true", help="stop the server at the end")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE")
-    parser.add_argument("--data", type=Path, default=ROOT / "build" / "demo", help="folder for everything (build/demo); emptied first")
+    parser.add_argument(
+        "--data", type=Path, default=ROOT / "build" / "demo", help="folder for everything (build/demo); emptied first"
+    )
     parser.add_argument("--port", type=int, default=0, help="port of the server (a free one near 7070)")
     parser.add_argument("--url", help="use the server at this address instead of starting one")
-    parser.add_argument("--until", type=int, default=12, choices=range(3, 13), metavar="MONTH", help="end the replay after this month (12)")
+    parser.add_argument(
+        "--until",
+        type=int,
+        default=12,
+        choices=range(3, 13),
+        metavar="MONTH",
+        help="end the replay after this month (12)",
+    )
     return parser.parse_args()
 
 
@@ -61,7 +69,17 @@ class Server:
     def __init__(self, data: Path, port: int) -> None:
         binary = os.environ.get("TIDEMILL_BINARY", str(ROOT / "build" / "tidemill"))
         log = open(data.parent / "server.log", "w")
-        argv = [binary, "server", "--data", str(data), "--port", str(port), "--python", sys.executable, "--anonymous-read"]
+        argv = [
+            binary,
+            "server",
+            "--data",
+            str(data),
+            "--port",
+            str(port),
+            "--python",
+            sys.executable,
+            "--anonymous-read",
+        ]
         self._process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True)
         line = self._process.stdout.readline()
         if " at " not in line:
@@ -94,7 +112,7 @@ class Demo:
         self.url = url
         self.files = files
         self.console = console
-        self.clients: Dict[str, tidemill.Client] = {}
+        self.clients: dict[str, tidemill.Client] = {}
 
     def accounts(self) -> None:
         nobody = tidemill.Client(self.url, token="")
@@ -122,7 +140,10 @@ class Demo:
         wang.datasets.add("weather", year.weather_file(2))
         for month in (1, 2):
             version = wang.datasets.add("flights", year.flights_file(month))
-            self.console.step("Dataset flights", f"version {version['number']}: {version['rows']:,} rows, {version['bytes_new']:,} new bytes")
+            self.console.step(
+                "Dataset flights",
+                f"version {version['number']}: {version['rows']:,} rows, {version['bytes_new']:,} new bytes",
+            )
 
     def _show_a_refusal(self) -> None:
         """February's weather as it ships holds a wind of 1048 mph."""
@@ -146,11 +167,19 @@ class Demo:
         if run["state"] != "succeeded":
             failed = [s for s in run["steps"] if s["state"] == "failed"]
             logs = "".join(wang.pipelines.log(run["id"], s["name"]) for s in failed if s["attempts"])
-            raise SystemExit(f"The first training failed: {run['message']}\n{[s['message'] for s in failed]}\n{logs[-3000:]}")
+            raise SystemExit(
+                f"The first training failed: {run['message']}\n{[s['message'] for s in failed]}\n{logs[-3000:]}"
+            )
         results = {step["name"]: step["result"] for step in run["steps"]}
         parity, gate = results["parity"], results["gate"]
-        self.console.step("Pipeline", f"{results['train']['train_rows']:,} flights learnt, run {results['train']['run_id'][:8]} logged by MLflow's own client")
-        self.console.step("Parity proof", f"largest difference {parity['max_abs_diff']:.1e} on {parity['rows']:,} rows after conversion to ONNX")
+        self.console.step(
+            "Pipeline",
+            f"{results['train']['train_rows']:,} flights learnt, run {results['train']['run_id'][:8]} logged by MLflow's own client",
+        )
+        self.console.step(
+            "Parity proof",
+            f"largest difference {parity['max_abs_diff']:.1e} on {parity['rows']:,} rows after conversion to ONNX",
+        )
         self.console.step("Gate", gate["reason"])
         wang.models.request_approval(NAME, 1)
         try:
@@ -180,7 +209,7 @@ class Demo:
         self.console.step("Replayed", f"{replay.predictions:,} predictions")
         return replay
 
-    def proof(self) -> Dict[str, Any]:
+    def proof(self) -> dict[str, Any]:
         client = self.clients["zhang"]
         fires = client.triggers.fires("retrain-flight-delay")
         causes = {fire["event_seq"]: fire for fire in fires}
@@ -190,18 +219,20 @@ class Demo:
             alert = alerts.get(window["label"])
             fire = causes.get(alert["seq"]) if alert else None
             frozen = next(v["quality"] for v in window["versions"] if v["version"] == 1)
-            months.append({
-                "month": window["label"],
-                "predictions": window["served"]["rows"],
-                "labelled": window["served"]["labelled"],
-                "auc_frozen": frozen.get("auc"),
-                "auc_loop": window["served"].get("auc"),
-                "brier_frozen": frozen.get("brier"),
-                "brier_loop": window["served"].get("brier"),
-                "retrained": bool(fire and fire["outcome"] == "started"),
-                "cause": alert["payload"]["cause"] if alert else "",
-                "pipeline_run": fire["pipeline_run"] if fire else None,
-            })
+            months.append(
+                {
+                    "month": window["label"],
+                    "predictions": window["served"]["rows"],
+                    "labelled": window["served"]["labelled"],
+                    "auc_frozen": frozen.get("auc"),
+                    "auc_loop": window["served"].get("auc"),
+                    "brier_frozen": frozen.get("brier"),
+                    "brier_loop": window["served"].get("brier"),
+                    "retrained": bool(fire and fire["outcome"] == "started"),
+                    "cause": alert["payload"]["cause"] if alert else "",
+                    "pipeline_run": fire["pipeline_run"] if fire else None,
+                }
+            )
         history = client.deployments.history(NAME)
         return {
             "months": months,
@@ -212,12 +243,12 @@ class Demo:
         }
 
 
-def gain(proof: Dict[str, Any]) -> float:
+def gain(proof: dict[str, Any]) -> float:
     months = [m for m in proof["months"] if m["month"] >= "2013-04"]
     return statistics.mean(m["auc_loop"] - m["auc_frozen"] for m in months) if months else 0.0
 
 
-def closed(proof: Dict[str, Any], until: int) -> List[str]:
+def closed(proof: dict[str, Any], until: int) -> list[str]:
     """Returns what speaks against "the loop closed and won"; nothing if it did. Winning is asked of the whole year."""
     faults = []
     if [m["month"] for m in proof["months"]] != [f"2013-{n:02}" for n in range(3, until + 1)]:
@@ -233,17 +264,26 @@ def closed(proof: Dict[str, Any], until: int) -> List[str]:
     return faults
 
 
-def show(proof: Dict[str, Any], console: Console) -> None:
+def show(proof: dict[str, Any], console: Console) -> None:
     console.clear()
     print("\nMonth by month, on flights whose outcome became known\n")
     rows = [
-        [m["month"], f"{m['predictions']:,}", f"{m['auc_frozen']:.4f}", f"{m['auc_loop']:.4f}", f"{m['auc_loop'] - m['auc_frozen']:+.4f}",
-         "retrained" if m["retrained"] else "", m["cause"][:90]]
+        [
+            m["month"],
+            f"{m['predictions']:,}",
+            f"{m['auc_frozen']:.4f}",
+            f"{m['auc_loop']:.4f}",
+            f"{m['auc_loop'] - m['auc_frozen']:+.4f}",
+            "retrained" if m["retrained"] else "",
+            m["cause"][:90],
+        ]
         for m in proof["months"]
     ]
     console.table(["month", "predictions", "AUC frozen", "AUC loop", "gain", "at its end", "because"], rows)
-    print(f"\n  mean gain April–December {gain(proof):+.4f}; {proof['promotions']} promoted, {proof['rollbacks']} rolled back;"
-          f" audit chain {'holds' if proof['audit_ok'] else 'IS BROKEN'}; {proof['seconds']:.0f} s\n")
+    print(
+        f"\n  mean gain April–December {gain(proof):+.4f}; {proof['promotions']} promoted, {proof['rollbacks']} rolled back;"
+        f" audit chain {'holds' if proof['audit_ok'] else 'IS BROKEN'}; {proof['seconds']:.0f} s\n"
+    )
 
 
 def main() -> int:
@@ -275,7 +315,7 @@ def main() -> int:
     return 1 if faults else 0
 
 
-def run(options: argparse.Namespace, url: str, files: Path, console: Console) -> Tuple[Demo, Dict[str, Any]]:
+def run(options: argparse.Namespace, url: str, files: Path, console: Console) -> tuple[Demo, dict[str, Any]]:
     """Lives the year on the server at `url`; returns who lived it and what came of it."""
     prepare.write(files)
     year = Year(files)

@@ -55,24 +55,28 @@ def flights() -> pd.DataFrame:
     landed_ms = scheduled_ms + (duration + raw.arr_delay) * 60_000  # missing for cancelled and diverted flights
     ids = [
         f"{year:04d}{month:02d}{day:02d}-{carrier}{flight}-{origin}"
-        for year, month, day, carrier, flight, origin in zip(raw.year, raw.month, raw.day, raw.carrier, raw.flight, raw.origin)
+        for year, month, day, carrier, flight, origin in zip(
+            raw.year, raw.month, raw.day, raw.carrier, raw.flight, raw.origin
+        )
     ]
-    table = pd.DataFrame({
-        "flight_id": ids,
-        "month": raw.month,
-        "sched_dep_ms": scheduled_ms,
-        "landed_ms": landed_ms.astype("Int64"),
-        "carrier": raw.carrier,
-        "origin": raw.origin,
-        "dest": raw.dest,
-        "tailnum": raw.tailnum,
-        "sched_minute": minutes_of_day(raw.sched_dep_time),
-        "dow": at.dt.tz_convert(NEW_YORK).dt.dayofweek,
-        "distance": raw.distance.astype("int64"),
-        "sched_duration": duration,
-        "arr_delay": raw.arr_delay.astype("Int64"),
-        "late": (raw.arr_delay > 15).astype("Int64").where(raw.arr_delay.notna()),
-    })
+    table = pd.DataFrame(
+        {
+            "flight_id": ids,
+            "month": raw.month,
+            "sched_dep_ms": scheduled_ms,
+            "landed_ms": landed_ms.astype("Int64"),
+            "carrier": raw.carrier,
+            "origin": raw.origin,
+            "dest": raw.dest,
+            "tailnum": raw.tailnum,
+            "sched_minute": minutes_of_day(raw.sched_dep_time),
+            "dow": at.dt.tz_convert(NEW_YORK).dt.dayofweek,
+            "distance": raw.distance.astype("int64"),
+            "sched_duration": duration,
+            "arr_delay": raw.arr_delay.astype("Int64"),
+            "late": (raw.arr_delay > 15).astype("Int64").where(raw.arr_delay.notna()),
+        }
+    )
     return table.sort_values(["sched_dep_ms", "flight_id"], kind="stable").reset_index(drop=True)
 
 

@@ -11,10 +11,11 @@ close the window, retrain, test, begin a canary. Nothing here decides about any 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List
+from typing import Any
 
 import pandas as pd
 import tidemill
@@ -33,7 +34,7 @@ def month_start_ms(month: int) -> int:
     return int(pd.Timestamp(year=year, month=number, day=1, hour=5, tz="UTC").timestamp() * 1000)
 
 
-def records(table: pd.DataFrame) -> List[Dict[str, Any]]:
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows as JSON objects; missing values are None."""
     return table.astype(object).where(table.notna(), None).to_dict("records")
 
@@ -41,14 +42,14 @@ def records(table: pd.DataFrame) -> List[Dict[str, Any]]:
 @dataclass
 class Hour:
     start_ms: int
-    landed: List[Dict[str, Any]]
-    weather: List[Dict[str, Any]]
-    labels: List[Dict[str, Any]]
-    request: Dict[str, Any] | None
+    landed: list[dict[str, Any]]
+    weather: list[dict[str, Any]]
+    labels: list[dict[str, Any]]
+    request: dict[str, Any] | None
     rows: int
 
 
-def request_of(asked: pd.DataFrame) -> Dict[str, Any]:
+def request_of(asked: pd.DataFrame) -> dict[str, Any]:
     rows = len(asked)
     inputs = [{"name": n, "datatype": "INT64", "shape": [rows], "data": asked[n].tolist()} for n in NUMBERS]
     inputs += [{"name": n, "datatype": "BYTES", "shape": [rows], "data": asked[n].fillna("").tolist()} for n in TEXTS]
@@ -88,7 +89,8 @@ class Year:
                 # Flights of February that land in March were never asked about.
                 mine = landed[landed.sched_dep_ms >= self._from_ms]
                 labels = [
-                    {"id": i, "label": int(late), "at_ms": int(at)} for i, late, at in zip(mine.flight_id, mine.late, mine.landed_ms)
+                    {"id": i, "label": int(late), "at_ms": int(at)}
+                    for i, late, at in zip(mine.flight_id, mine.late, mine.landed_ms)
                 ]
             yield Hour(
                 hour * HOUR_MS,
@@ -101,7 +103,9 @@ class Year:
 
 
 class Replay:
-    def __init__(self, client: tidemill.Client, year: Year, until: int, progress: Callable[[int, int, str], None]) -> None:
+    def __init__(
+        self, client: tidemill.Client, year: Year, until: int, progress: Callable[[int, int, str], None]
+    ) -> None:
         self._client = client
         self._until = until
         self._year = year

@@ -31,7 +31,16 @@ def client(server):
 
 def test_the_public_names_are_these():
     assert sorted(tidemill.__all__) == [
-        "Client", "Conflict", "GateNotMet", "NotFound", "Refused", "Step", "TidemillError", "Unreachable", "WrongInput", "step",
+        "Client",
+        "Conflict",
+        "GateNotMet",
+        "NotFound",
+        "Refused",
+        "Step",
+        "TidemillError",
+        "Unreachable",
+        "WrongInput",
+        "step",
     ]
     assert all(hasattr(tidemill, name) for name in tidemill.__all__)
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Union
+from typing import Any, Union
 
 from ._errors import TidemillError
 from ._transport import Transport, path_of
 
-Json = Dict[str, Any]
+Json = dict[str, Any]
 PathLike = Union[str, "os.PathLike[str]"]
 
 
@@ -21,8 +23,9 @@ class Client:
     fields stand in the reference, /api/openapi.json) and raise `TidemillError`.
     """
 
-    def __init__(self, url: Optional[str] = None, token: Optional[str] = None, *, timeout_s: float = 120.0,
-                 retries: int = 4) -> None:
+    def __init__(
+        self, url: str | None = None, token: str | None = None, *, timeout_s: float = 120.0, retries: int = 4
+    ) -> None:
         self.url = (url or os.environ.get("TIDEMILL_URL") or "http://127.0.0.1:7070").rstrip("/")
         transport = Transport(self.url, token or os.environ.get("TIDEMILL_TOKEN"), timeout_s, retries)
         self._transport = transport
@@ -68,7 +71,7 @@ class _Noun:
 
 
 class People(_Noun):
-    def add(self, name: str, roles: Sequence[str], password: Optional[str] = None) -> Json:
+    def add(self, name: str, roles: Sequence[str], password: str | None = None) -> Json:
         """Makes an account; the first of a server must be an admin."""
         body: Json = {"name": name, "roles": list(roles)}
         if password is not None:
@@ -81,17 +84,30 @@ class People(_Noun):
 
 
 class Approvals(_Noun):
-    def list(self, state: Optional[str] = None) -> List[Json]:
+    def list(self, state: str | None = None) -> builtins.list[Json]:
         return self._get("approvals", state=state)["approvals"]
 
 
 class Events(_Noun):
-    def list(self, *, after_seq: int = 0, kind: Optional[str] = None, subject: Optional[str] = None, limit: int = 100,
-             newest_first: bool = False) -> List[Json]:
-        return self._get("events", after_seq=after_seq, kind_prefix=kind, subject_prefix=subject, limit=limit,
-                         newest_first=newest_first)["events"]
+    def list(
+        self,
+        *,
+        after_seq: int = 0,
+        kind: str | None = None,
+        subject: str | None = None,
+        limit: int = 100,
+        newest_first: bool = False,
+    ) -> builtins.list[Json]:
+        return self._get(
+            "events",
+            after_seq=after_seq,
+            kind_prefix=kind,
+            subject_prefix=subject,
+            limit=limit,
+            newest_first=newest_first,
+        )["events"]
 
-    def all(self, *, kind: Optional[str] = None, subject: Optional[str] = None) -> Iterator[Json]:
+    def all(self, *, kind: str | None = None, subject: str | None = None) -> Iterator[Json]:
         """Yields every event, oldest first."""
         after = 0
         while page := self.list(after_seq=after, kind=kind, subject=subject, limit=1000):
@@ -119,21 +135,25 @@ class Datasets(_Noun):
     def add(self, name: str, file: PathLike, *, mode: str = "append") -> Json:
         """Adds a version from a CSV or Parquet file; raises GateNotMet when it breaks a rule of the dataset."""
         with open(file, "rb") as body:
-            return self._transport.request("POST", path_of("datasets", name, "versions"), body=body,
-                                           query={"mode": mode, "filename": Path(file).name})
+            return self._transport.request(
+                "POST",
+                path_of("datasets", name, "versions"),
+                body=body,
+                query={"mode": mode, "filename": Path(file).name},
+            )
 
     def get(self, name: str) -> Json:
         return self._get("datasets", name)
 
-    def version(self, name: str, number: Union[int, str] = "latest") -> Json:
+    def version(self, name: str, number: int | str = "latest") -> Json:
         return self._get("datasets", name, "versions", number)
 
-    def versions(self, name: str) -> List[Json]:
+    def versions(self, name: str) -> list[Json]:
         return self._get("datasets", name, "versions")["versions"]
 
     def rows(self, name: str, number: int) -> Iterator[Json]:
         """Yields every row of a version; missing values are None. Asks for a thousand at a time."""
-        offset: Optional[int] = 0
+        offset: int | None = 0
         while offset is not None:
             page = self._get("datasets", name, "versions", number, "rows", offset=offset, limit=1000)
             yield from page["rows"]
@@ -166,18 +186,19 @@ class Pipelines(_Noun):
         files = {
             path.relative_to(root).as_posix(): path.read_text()
             for path in sorted(root.rglob("*"))
-            if path.is_file() and path.name != "pipeline.yaml"
+            if path.is_file()
+            and path.name != "pipeline.yaml"
             and not any(part.startswith(".") or part == "__pycache__" for part in path.relative_to(root).parts)
         }
         return self._post("pipelines", body={"definition": (root / "pipeline.yaml").read_text(), "files": files})
 
-    def run(self, name: str, params: Optional[Mapping[str, Any]] = None, *, cause: str = "started from Python") -> Json:
+    def run(self, name: str, params: Mapping[str, Any] | None = None, *, cause: str = "started from Python") -> Json:
         return self._post("pipelines", name, "runs", body={"params": dict(params or {}), "cause": cause})
 
     def get_run(self, run: str) -> Json:
         return self._get("pipelines", "runs", run)
 
-    def runs(self, *, pipeline: Optional[str] = None, state: Optional[str] = None) -> List[Json]:
+    def runs(self, *, pipeline: str | None = None, state: str | None = None) -> list[Json]:
         return self._get("pipelines", "runs", pipeline=pipeline, state=state)["runs"]
 
     def log(self, run: str, step: str) -> str:
@@ -191,8 +212,12 @@ class Pipelines(_Noun):
             if now["state"] not in ("queued", "running"):
                 return now
             if time.monotonic() > deadline:
-                raise TidemillError(f"Pipeline run {run} is still {now['state']} after {timeout_s:.0f} s.", code="exhausted",
-                                    reason="client.still_running", remedy="Wait longer, or look at its steps.")
+                raise TidemillError(
+                    f"Pipeline run {run} is still {now['state']} after {timeout_s:.0f} s.",
+                    code="exhausted",
+                    reason="client.still_running",
+                    remedy="Wait longer, or look at its steps.",
+                )
             time.sleep(every_s)
 
 
@@ -200,7 +225,7 @@ class Models(_Noun):
     def get(self, model: str) -> Json:
         return self._get("models", model)
 
-    def versions(self, model: str) -> List[Json]:
+    def versions(self, model: str) -> list[Json]:
         return self._get("models", model, "versions")["versions"]
 
     def version(self, model: str, number: int) -> Json:
@@ -240,7 +265,7 @@ class Deployments(_Noun):
     def rollback(self, name: str, reason: str) -> Json:
         return self._post("deployments", name, "rollback", body={"reason": reason})
 
-    def history(self, name: str) -> List[Json]:
+    def history(self, name: str) -> list[Json]:
         return self._get("deployments", name, "history")["history"]
 
     def add_policy(self, name: str, definition: Mapping[str, Any]) -> Json:
@@ -253,11 +278,11 @@ class Deployments(_Noun):
 class Predictions(_Noun):
     def infer(self, deployment: str, request: Mapping[str, Any]) -> Json:
         """Sends an Open Inference Protocol request. Give prediction ids: a request sent twice then counts once."""
-        path = "/v2/models/" + path_of(deployment)[len("/api/"):] + "/infer"
+        path = "/v2/models/" + path_of(deployment)[len("/api/") :] + "/infer"
         repeatable = "prediction_ids" in (request.get("parameters") or {})
         return self._transport.request("POST", path, json_body=dict(request), repeatable=repeatable)
 
-    def label(self, deployment: str, labels: Sequence[Mapping[str, Any]], *, until_ms: Optional[int] = None) -> Json:
+    def label(self, deployment: str, labels: Sequence[Mapping[str, Any]], *, until_ms: int | None = None) -> Json:
         """Sends labels that have become known: [{"id": …, "label": 0 or 1, "at_ms": …}]; the last one of an id wins.
 
         `until_ms` says that every label known before it has now been sent; monitors on event time may close windows by it.
@@ -278,7 +303,7 @@ class Monitors(_Noun):
     def add(self, definition: Mapping[str, Any]) -> Json:
         return self._post("monitors", body=dict(definition))
 
-    def windows(self, monitor: str) -> List[Json]:
+    def windows(self, monitor: str) -> list[Json]:
         return self._get("monitors", monitor, "windows")["windows"]
 
 
@@ -286,5 +311,5 @@ class Triggers(_Noun):
     def add(self, definition: Mapping[str, Any]) -> Json:
         return self._post("triggers", body=dict(definition))
 
-    def fires(self, trigger: str) -> List[Json]:
+    def fires(self, trigger: str) -> list[Json]:
         return self._get("triggers", trigger, "fires")["fires"]

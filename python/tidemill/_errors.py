@@ -11,7 +11,7 @@ TidemillError
 
 from __future__ import annotations
 
-from typing import Any, Dict
+from typing import Any
 
 
 class TidemillError(Exception):
@@ -25,7 +25,7 @@ class TidemillError(Exception):
         reason: str = "",
         remedy: str = "",
         status: int = 0,
-        details: Dict[str, Any] | None = None,
+        details: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(f"{message} {remedy}".strip())
         self.message = message
@@ -81,9 +81,22 @@ def error_from(status: int, answer: Any, text: str) -> TidemillError:
         fields = {"message": fields, "reason": answer.get("reason", "")}
     if not isinstance(fields, dict):
         fields = {"message": f"The server answered {status}: {text[:200]}"}
-    code = fields.get("code") or {400: "invalid_argument", 401: "unauthenticated", 403: "permission_denied",
-                                  404: "not_found", 409: "conflict", 413: "too_large", 429: "exhausted",
-                                  503: "unavailable"}.get(status, "internal")
+    code = fields.get("code") or {
+        400: "invalid_argument",
+        401: "unauthenticated",
+        403: "permission_denied",
+        404: "not_found",
+        409: "conflict",
+        413: "too_large",
+        429: "exhausted",
+        503: "unavailable",
+    }.get(status, "internal")
     kind = _BY_CODE.get(code, TidemillError)
-    return kind(fields.get("message", ""), code=code, reason=fields.get("reason", ""),
-                remedy=fields.get("remedy", ""), status=status, details=fields.get("details"))
+    return kind(
+        fields.get("message", ""),
+        code=code,
+        reason=fields.get("reason", ""),
+        remedy=fields.get("remedy", ""),
+        status=status,
+        details=fields.get("details"),
+    )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Dict, Mapping
+from typing import Any
 
 from ._client import Client
 from ._errors import TidemillError
@@ -19,14 +20,18 @@ class Step:
         self.name: str = os.environ.get("TIDEMILL_STEP", "")
         self.pipeline_run: str = os.environ.get("TIDEMILL_PIPELINE_RUN", "")
         params = folder / "params.json"
-        self.params: Dict[str, Any] = json.loads(params.read_text()) if params.exists() else {}
+        self.params: dict[str, Any] = json.loads(params.read_text()) if params.exists() else {}
 
     def input(self, name: str) -> Path:
         """Returns the path of the input declared under this name."""
         path = self.folder / "inputs" / name
         if not path.exists():
-            raise TidemillError(f"Step '{self.name}' has no input '{name}'.", code="not_found", reason="step.no_input",
-                                remedy="Declare it under 'inputs' in pipeline.yaml.")
+            raise TidemillError(
+                f"Step '{self.name}' has no input '{name}'.",
+                code="not_found",
+                reason="step.no_input",
+                remedy="Declare it under 'inputs' in pipeline.yaml.",
+            )
         return path
 
     def output(self, name: str) -> Path:
@@ -47,6 +52,10 @@ class Step:
 def step() -> Step:
     """Returns the step that this process runs; raises TidemillError when it is not run by a pipeline."""
     if "TIDEMILL_PIPELINE_RUN" not in os.environ:
-        raise TidemillError("This process is not a step of a pipeline.", code="failed_precondition", reason="step.outside",
-                            remedy="Start it with 'tidemill pipelines run'.")
+        raise TidemillError(
+            "This process is not a step of a pipeline.",
+            code="failed_precondition",
+            reason="step.outside",
+            remedy="Start it with 'tidemill pipelines run'.",
+        )
     return Step(Path(os.environ.get("TIDEMILL_WORK", os.getcwd())))

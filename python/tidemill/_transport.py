@@ -8,7 +8,8 @@ import os
 import socket
 import threading
 import time
-from typing import Any, Dict, IO, Mapping, Optional, Union
+from collections.abc import Mapping
+from typing import IO, Any, Union
 from urllib.parse import quote, urlencode, urlsplit
 
 from ._errors import TidemillError, Unreachable, error_from
@@ -28,10 +29,12 @@ class Transport:
     `repeatable` since the server knows duplicates of it (such as predictions and labels with ids).
     """
 
-    def __init__(self, url: str, token: Optional[str], timeout_s: float, retries: int) -> None:
+    def __init__(self, url: str, token: str | None, timeout_s: float, retries: int) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise TidemillError(f"'{url}' is not the address of a server.", remedy="Give one such as http://127.0.0.1:7070.")
+            raise TidemillError(
+                f"'{url}' is not the address of a server.", remedy="Give one such as http://127.0.0.1:7070."
+            )
         self._scheme, self._host = parts.scheme, parts.hostname
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
         self._prefix = parts.path.rstrip("/")
@@ -40,13 +43,22 @@ class Transport:
         self._retries = retries
         self._local = threading.local()
 
-    def request(self, method: str, path: str, *, query: Optional[Mapping[str, object]] = None, json_body: Any = None,
-                body: Body = None, content_type: str = "application/octet-stream", repeatable: Optional[bool] = None) -> Any:
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, object] | None = None,
+        json_body: Any = None,
+        body: Body = None,
+        content_type: str = "application/octet-stream",
+        repeatable: bool | None = None,
+    ) -> Any:
         """Returns the answer's JSON (or its bytes when it is not JSON); raises TidemillError."""
         target = self._prefix + path
         if query:
             target += "?" + urlencode({k: _text(v) for k, v in query.items() if v is not None})
-        headers: Dict[str, str] = {}
+        headers: dict[str, str] = {}
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
         if json_body is not None:
@@ -60,7 +72,7 @@ class Transport:
             repeatable = method in ("GET", "PUT", "DELETE")
         return self._with_retries(method, target, headers, body, repeatable)
 
-    def _with_retries(self, method: str, target: str, headers: Dict[str, str], body: Body, repeatable: bool) -> Any:
+    def _with_retries(self, method: str, target: str, headers: dict[str, str], body: Body, repeatable: bool) -> Any:
         pause_s = 0.05
         for attempt in range(self._retries + 1):
             last = attempt == self._retries
@@ -72,9 +84,12 @@ class Transport:
                 self._drop()
                 # A refused connection never reached the server, so it is safe to try again whatever it was.
                 if last or not (repeatable or isinstance(lost, ConnectionRefusedError)):
-                    raise Unreachable(f"No answer from {self._host}:{self._port}: {lost or type(lost).__name__}.",
-                                      code="unavailable", reason="client.unreachable",
-                                      remedy="Start the server with 'tidemill server', or check TIDEMILL_URL.") from lost
+                    raise Unreachable(
+                        f"No answer from {self._host}:{self._port}: {lost or type(lost).__name__}.",
+                        code="unavailable",
+                        reason="client.unreachable",
+                        remedy="Start the server with 'tidemill server', or check TIDEMILL_URL.",
+                    ) from lost
             else:
                 if not (repeatable and status in (429, 503)) or last:
                     return _answer(status, content_type, text)
@@ -82,7 +97,7 @@ class Transport:
             pause_s = min(pause_s * 2, 2.0)
         raise AssertionError("the last attempt returns or raises")
 
-    def _once(self, method: str, target: str, headers: Dict[str, str], body: Body) -> tuple[int, str, bytes]:
+    def _once(self, method: str, target: str, headers: dict[str, str], body: Body) -> tuple[int, str, bytes]:
         connection = getattr(self._local, "connection", None)
         if connection is None:
             kind = http.client.HTTPSConnection if self._scheme == "https" else http.client.HTTPConnection

@@ -46,7 +46,8 @@ TEST(Names, KeepTheRule) {
   for (const char* good : {"a", "9", "flights", "A.b_c-9"}) EXPECT_TRUE(check_name("dataset", good)) << good;
   EXPECT_TRUE(check_name("dataset", std::string(128, 'x')));
   EXPECT_FALSE(check_name("dataset", std::string(129, 'x')));
-  for (const char* bad : {"", ".a", "-a", "a b", "a/b", "..", "é", "a\n"}) EXPECT_FALSE(check_name("dataset", bad)) << bad;
+  for (const char* bad : {"", ".a", "-a", "a b", "a/b", "..", "é", "a\n"})
+    EXPECT_FALSE(check_name("dataset", bad)) << bad;
 }
 
 TEST(Times, ReadAndWriteUtc) {
@@ -56,8 +57,9 @@ TEST(Times, ReadAndWriteUtc) {
   EXPECT_EQ(parse_utc("2016-02-29T00:00:00.1239Z").value() % 1000, 123);
   EXPECT_EQ(format_utc(1'359'676'799'250), "2013-01-31T23:59:59.250Z");
   EXPECT_EQ(format_utc(-1), "1969-12-31T23:59:59.999Z");
-  for (const char* bad : {"", "2013", "2013-02-29", "2013-13-01", "2013-01-01T", "2013-01-01T24:00:00Z", "2013-01-01T00:00:00",
-                          "2013-01-01T00:00:00.Z", "2013-01-01T00:00:00Zx", "-013-01-01", "2013-1-1"}) {
+  for (const char* bad :
+       {"", "2013", "2013-02-29", "2013-13-01", "2013-01-01T", "2013-01-01T24:00:00Z", "2013-01-01T00:00:00",
+        "2013-01-01T00:00:00.Z", "2013-01-01T00:00:00Zx", "-013-01-01", "2013-1-1"}) {
     EXPECT_FALSE(parse_utc(bad)) << bad;
   }
 }
@@ -100,8 +102,9 @@ TEST_P(PathBeneathRefuses, Text) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, PathBeneathRefuses,
-                         testing::Values("", "/", "/etc/passwd", "..", "../x", "a/../../x", "a/..", ".", "./a", "a//b", "a/",
-                                         "a\\..\\b", std::string("a\0b", 3), "a\nb", "\x7F", std::string(4097, 'a')));
+                         testing::Values("", "/", "/etc/passwd", "..", "../x", "a/../../x", "a/..", ".", "./a", "a//b",
+                                         "a/", "a\\..\\b", std::string("a\0b", 3), "a\nb", "\x7F",
+                                         std::string(4097, 'a')));
 
 TEST(PathBeneath, AllowsPlainNamesAndRefusesLinks) {
   const auto folder = TemporaryFolder::create().value();

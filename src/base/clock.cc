@@ -116,7 +116,8 @@ Result<std::int64_t> parse_utc(std::string_view text) {
 Result<std::int64_t> parse_duration_ms(std::string_view text) {
   const auto refuse = [&] {
     return fail(Code::kInvalidArgument, "time.malformed_duration",
-                "'" + std::string(text.substr(0, 64)) + "' is not a duration.", "Write it as 250ms, 90s, 15m, 3h or 7d.");
+                "'" + std::string(text.substr(0, 64)) + "' is not a duration.",
+                "Write it as 250ms, 90s, 15m, 3h or 7d.");
   };
   std::int64_t count = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);

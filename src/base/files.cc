@@ -85,7 +85,8 @@ Result<std::string> read_file(const std::filesystem::path& path, std::uint64_t b
   while (true) {
     if (got > bytes_max) {
       return fail(Code::kTooLarge, "storage.file_too_large",
-                  "'" + path.string() + "' has more than " + std::to_string(bytes_max) + " bytes.", "Give a smaller file.");
+                  "'" + path.string() + "' has more than " + std::to_string(bytes_max) + " bytes.",
+                  "Give a smaller file.");
     }
     if (got == bytes.size()) bytes.resize(got + 4096);
     const ssize_t count = ::read(file.get(), bytes.data() + got, bytes.size() - got);

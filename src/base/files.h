@@ -11,27 +11,29 @@
 namespace tidemill {
 
 // The one function that makes a path beneath a root from text that a caller sent.
-// Returns root/relative with `relative` taken as it stands (no decoding). kInvalidArgument when it is empty, absolute, has a
-// "." or ".." or empty component, a backslash, a NUL or another control character, or is longer than 4096 bytes; also when a component that
-// exists already is a symbolic link, so that nothing planted inside the root leads out of it.
+// Returns root/relative with `relative` taken as it stands (no decoding). kInvalidArgument when it is empty, absolute,
+// has a
+// "." or ".." or empty component, a backslash, a NUL or another control character, or is longer than 4096 bytes; also
+// when a component that exists already is a symbolic link, so that nothing planted inside the root leads out of it.
 [[nodiscard]] Result<std::filesystem::path> path_beneath(const std::filesystem::path& root, std::string_view relative);
 
 // Returns the whole file; kNotFound when there is none, kTooLarge past `bytes_max`.
 [[nodiscard]] Result<std::string> read_file(const std::filesystem::path& path, std::uint64_t bytes_max);
 
-// Writes `bytes` so that after a crash the path holds either the old content or all of the new one, and after success the new one
-// survives a power cut: temporary file beside it, write, fsync, rename, fsync of the folder.
+// Writes `bytes` so that after a crash the path holds either the old content or all of the new one, and after success
+// the new one survives a power cut: temporary file beside it, write, fsync, rename, fsync of the folder.
 [[nodiscard]] Result<void> write_file_durably(const std::filesystem::path& path, std::string_view bytes);
 
-// fsyncs an open file, or a folder by path, so that renames into it survive. A failure is kInternal, reason "storage.sync_failed", and must
-// never be retried: the kernel may have dropped the dirty pages already.
+// fsyncs an open file, or a folder by path, so that renames into it survive. A failure is kInternal, reason
+// "storage.sync_failed", and must never be retried: the kernel may have dropped the dirty pages already.
 [[nodiscard]] Result<void> sync_file(int descriptor, const std::filesystem::path& path_for_message);
 [[nodiscard]] Result<void> sync_folder(const std::filesystem::path& folder);
 
 // Makes the folder and its parents, mode 0700.
 [[nodiscard]] Result<void> make_folder(const std::filesystem::path& folder);
 
-// Returns an Error that tells what `action` on `path` met, from errno: kExhausted when the disk is full, else kInternal.
+// Returns an Error that tells what `action` on `path` met, from errno: kExhausted when the disk is full, else
+// kInternal.
 [[nodiscard]] Error errno_error(std::string_view action, const std::filesystem::path& path, int error_number);
 
 // A file descriptor that closes itself. Movable.

@@ -55,7 +55,9 @@ void write_object(const Object& object, Form form, std::string& out) {
 
 void write(const Value& value, Form form, std::string& out) {
   switch (value.kind()) {
-    case boost::json::kind::object: write_object(value.get_object(), form, out); return;
+    case boost::json::kind::object:
+      write_object(value.get_object(), form, out);
+      return;
     case boost::json::kind::array: {
       out.push_back('[');
       bool first = true;
@@ -75,13 +77,14 @@ void write(const Value& value, Form form, std::string& out) {
         write_double(value.get_double(), form, out);
       }
       return;
-    default: out += boost::json::serialize(value);
+    default:
+      out += boost::json::serialize(value);
   }
 }
 
-// Walks the tokens of valid JSON once. Tells whether an object names a key twice, which Boost.JSON lets pass (the last one wins)
-// and which two readers of the same text would see differently; and reads fractions exactly, since Boost.JSON 1.81 gets the last bit
-// of every sixth one wrong: a number must come back as it was sent.
+// Walks the tokens of valid JSON once. Tells whether an object names a key twice, which Boost.JSON lets pass (the last
+// one wins) and which two readers of the same text would see differently; and reads fractions exactly, since
+// Boost.JSON 1.81 gets the last bit of every sixth one wrong: a number must come back as it was sent.
 struct Scanner {
   constexpr static std::size_t max_object_size = static_cast<std::size_t>(-1);
   constexpr static std::size_t max_array_size = static_cast<std::size_t>(-1);

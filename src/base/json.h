@@ -41,13 +41,15 @@ struct Limits {
   std::size_t bytes_max = 64u << 20;
 };
 
-// Returns the parsed text; kInvalidArgument for malformed JSON, bad UTF-8, duplicate keys or too much depth, kTooLarge past bytes_max.
+// Returns the parsed text; kInvalidArgument for malformed JSON, bad UTF-8, duplicate keys or too much depth, kTooLarge
+// past bytes_max.
 [[nodiscard]] Result<Value> parse(std::string_view text, const Limits& limits = {});
 
 // Returns compact JSON text.
 [[nodiscard]] std::string serialize(const Value& value);
 
-// Returns JSON text with sorted keys and no spaces, equal for equal values: what is hashed. Doubles are written in the shortest form that reads back equal.
+// Returns JSON text with sorted keys and no spaces, equal for equal values: what is hashed. Doubles are written in the
+// shortest form that reads back equal.
 [[nodiscard]] std::string canonical(const Value& value);
 
 // Collects the named schemas that `schema_of` meets, for `components.schemas` of OpenAPI 3.1.
@@ -77,7 +79,9 @@ concept Described = boost::describe::has_describe_members<T>::value;
 template <class T>
 concept DescribedEnum = boost::describe::has_describe_enumerators<T>::value;
 template <class T>
-concept HasDefaults = requires { typename T::json_defaults; };
+concept HasDefaults = requires {
+  typename T::json_defaults;
+};
 template <class T>
 concept RawJson = std::is_same_v<T, Value> || std::is_same_v<T, Object> || std::is_same_v<T, Array>;
 
@@ -87,13 +91,15 @@ using Members = boost::describe::describe_members<T, boost::describe::mod_public
 [[nodiscard]] std::unexpected<Error> wrong(std::string_view path, std::string_view expected, const Value& got);
 [[nodiscard]] std::unexpected<Error> missing(std::string_view path, std::string_view field);
 [[nodiscard]] std::unexpected<Error> unknown(std::string_view path, std::string_view field, std::string_view known);
-[[nodiscard]] Result<std::int64_t> to_int64(const Value& value, std::string_view path, std::int64_t low, std::int64_t high);
+[[nodiscard]] Result<std::int64_t> to_int64(const Value& value, std::string_view path, std::int64_t low,
+                                            std::int64_t high);
 [[nodiscard]] Result<std::uint64_t> to_uint64(const Value& value, std::string_view path);
 [[nodiscard]] Result<double> to_double(const Value& value, std::string_view path);
 [[nodiscard]] std::string joined(std::string_view path, std::string_view field);
 [[nodiscard]] std::string indexed(std::string_view path, std::size_t index);
 
-// Returns the last part of the type's name as written in the source, such as "NewRun", prefixed by its room: "runs.NewRun".
+// Returns the last part of the type's name as written in the source, such as "NewRun", prefixed by its room:
+// "runs.NewRun".
 [[nodiscard]] std::string schema_name(std::string_view pretty_function);
 
 }  // namespace detail

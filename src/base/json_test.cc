@@ -89,10 +89,12 @@ std::string with(const std::string& from, const std::string& to) {
 
 INSTANTIATE_TEST_SUITE_P(
     All, JsonRefuses,
-    testing::Values(Refusal{"", "json.malformed", ""}, Refusal{"[", "json.malformed", ""}, Refusal{"[] []", "json.malformed", ""},
-                    Refusal{"\xEF\xBB\xBF[]", "json.malformed", ""}, Refusal{"[\"\xFF\"]", "json.malformed", ""},
-                    Refusal{"[NaN]", "json.malformed", ""}, Refusal{"{}", "json.wrong_type", "The body"},
-                    Refusal{with("\"count\":-9223372036854775808", "\"count\":9223372036854775808"), "json.wrong_type", "[0].count"},
+    testing::Values(Refusal{"", "json.malformed", ""}, Refusal{"[", "json.malformed", ""},
+                    Refusal{"[] []", "json.malformed", ""}, Refusal{"\xEF\xBB\xBF[]", "json.malformed", ""},
+                    Refusal{"[\"\xFF\"]", "json.malformed", ""}, Refusal{"[NaN]", "json.malformed", ""},
+                    Refusal{"{}", "json.wrong_type", "The body"},
+                    Refusal{with("\"count\":-9223372036854775808", "\"count\":9223372036854775808"), "json.wrong_type",
+                            "[0].count"},
                     Refusal{with("\"count\":-9223372036854775808", "\"count\":1.0"), "json.wrong_type", "[0].count"},
                     Refusal{with("4294967295", "4294967296"), "json.wrong_type", "[0].small"},
                     Refusal{with("4294967295", "-1"), "json.wrong_type", "[0].small"},
@@ -100,7 +102,8 @@ INSTANTIATE_TEST_SUITE_P(
                     Refusal{with("\"on\":true", "\"on\":1"), "json.wrong_type", "[0].on"},
                     Refusal{with("dark_blue", "green"), "json.wrong_type", "one of red, dark_blue"},
                     Refusal{with("{\"key\":\"a\"}", "{}"), "json.missing_field", "[0].tags[0].key"},
-                    Refusal{with("{\"key\":\"a\"}", "{\"key\":\"a\",\"kee\":1}"), "json.unknown_field", "[0].tags[0].kee"},
+                    Refusal{with("{\"key\":\"a\"}", "{\"key\":\"a\",\"kee\":1}"), "json.unknown_field",
+                            "[0].tags[0].kee"},
                     Refusal{with("\"x\":1", "\"x\":1,\"x\":2"), "json.duplicate_key", ""},
                     Refusal{with("\"x\":1", "\"x\":1,\"\\u0078\":2"), "json.duplicate_key", ""}));
 
@@ -137,7 +140,12 @@ TEST(Json, WritesNoNan) {
 
 TEST(Json, EveryDoubleComesBackBitForBit) {
   std::mt19937_64 random(7);
-  std::vector<double> sent{981.2114285714285, -0.0, std::numeric_limits<double>::denorm_min(), std::numeric_limits<double>::max(), 1e22, 1.0};
+  std::vector<double> sent{981.2114285714285,
+                           -0.0,
+                           std::numeric_limits<double>::denorm_min(),
+                           std::numeric_limits<double>::max(),
+                           1e22,
+                           1.0};
   while (sent.size() < 20'000) {
     const double any = std::bit_cast<double>(random());
     if (std::isfinite(any)) sent.push_back(any);

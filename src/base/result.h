@@ -36,7 +36,8 @@ struct Error {
   std::string reason;   // stable dotted key, such as "datasets.rule_broken"; never shown as it is
   std::string message;  // English, one sentence, names the thing and the value
   std::string remedy;   // English, one sentence; empty only when there is nothing the caller can do
-  std::map<std::string, std::string> details{};  // values for the translated message, such as {"rule", "dep_time in 0..2400"}
+  std::map<std::string, std::string>
+      details{};  // values for the translated message, such as {"rule", "dep_time in 0..2400"}
 
   // Returns "message remedy" for logs and terminals.
   [[nodiscard]] std::string text() const;
@@ -49,8 +50,7 @@ using Result = std::expected<T, Error>;
 [[nodiscard]] inline std::unexpected<Error> fail(Code code, std::string reason, std::string message,
                                                  std::string remedy = {},
                                                  std::map<std::string, std::string> details = {}) {
-  return std::unexpected(
-      Error{code, std::move(reason), std::move(message), std::move(remedy), std::move(details)});
+  return std::unexpected(Error{code, std::move(reason), std::move(message), std::move(remedy), std::move(details)});
 }
 
 [[nodiscard]] inline std::unexpected<Error> fail(Error error) { return std::unexpected(std::move(error)); }
@@ -61,18 +61,18 @@ using Result = std::expected<T, Error>;
 // Statement expressions are a GNU extension that both of our compilers have. The counter keeps nested uses apart.
 #define TM_TRY(...) TM_TRY_NUMBERED_(__COUNTER__, __VA_ARGS__)
 #define TM_TRY_NUMBERED_(number, ...) TM_TRY_NAMED_(number, __VA_ARGS__)
-#define TM_TRY_NAMED_(number, ...)                                                             \
-  ({                                                                                           \
-    auto tm_result_##number = (__VA_ARGS__);                                                   \
-    if (!tm_result_##number) return std::unexpected(std::move(tm_result_##number).error());    \
-    *std::move(tm_result_##number);                                                            \
+#define TM_TRY_NAMED_(number, ...)                                                          \
+  ({                                                                                        \
+    auto tm_result_##number = (__VA_ARGS__);                                                \
+    if (!tm_result_##number) return std::unexpected(std::move(tm_result_##number).error()); \
+    *std::move(tm_result_##number);                                                         \
   })
 
 // TM_CHECK(expression) does the same for Result<void>, or where the value is not wanted.
 #define TM_CHECK(...) TM_CHECK_NUMBERED_(__COUNTER__, __VA_ARGS__)
 #define TM_CHECK_NUMBERED_(number, ...) TM_CHECK_NAMED_(number, __VA_ARGS__)
-#define TM_CHECK_NAMED_(number, ...)                                                           \
-  do {                                                                                         \
-    if (auto tm_result_##number = (__VA_ARGS__); !tm_result_##number)                          \
-      return std::unexpected(std::move(tm_result_##number).error());                           \
+#define TM_CHECK_NAMED_(number, ...)                                  \
+  do {                                                                \
+    if (auto tm_result_##number = (__VA_ARGS__); !tm_result_##number) \
+      return std::unexpected(std::move(tm_result_##number).error());  \
   } while (false)

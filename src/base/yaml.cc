@@ -55,7 +55,8 @@ class Builder final : public YAML::EventHandler {
     add(mark, nullptr);
   }
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override { throw Refusal{mark.line, "an alias is not allowed"}; }
-  void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, const std::string& text) override {
+  void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                const std::string& text) override {
     check(mark, tag, anchor);
     if (wants_key()) {
       take_key(mark, text);
@@ -63,12 +64,14 @@ class Builder final : public YAML::EventHandler {
       add(mark, tag == "!" ? json::Value(boost::json::string(text)) : plain_scalar(text));
     }
   }
-  void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, YAML::EmitterStyle::value) override {
+  void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                       YAML::EmitterStyle::value) override {
     check(mark, tag, anchor);
     open(mark, json::Array());
   }
   void OnSequenceEnd() override { close(); }
-  void OnMapStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, YAML::EmitterStyle::value) override {
+  void OnMapStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                  YAML::EmitterStyle::value) override {
     check(mark, tag, anchor);
     open(mark, json::Object());
   }
@@ -128,16 +131,16 @@ class Builder final : public YAML::EventHandler {
 };
 
 std::unexpected<Error> refuse(std::string_view file, int line, const std::string& what) {
-  return fail(Code::kInvalidArgument, "yaml.malformed", fmt::format("{}:{}: {}.", file, line + 1, what), "Correct that line.",
-              {{"file", std::string(file)}, {"line", std::to_string(line + 1)}, {"cause", what}});
+  return fail(Code::kInvalidArgument, "yaml.malformed", fmt::format("{}:{}: {}.", file, line + 1, what),
+              "Correct that line.", {{"file", std::string(file)}, {"line", std::to_string(line + 1)}, {"cause", what}});
 }
 
 }  // namespace
 
 Result<json::Value> parse_yaml(std::string_view text, std::string_view file) {
   if (text.size() > kBytesMax) {
-    return fail(Code::kTooLarge, "yaml.too_large", fmt::format("{} has {} bytes; the limit is {}.", file, text.size(), kBytesMax),
-                "Split it.");
+    return fail(Code::kTooLarge, "yaml.too_large",
+                fmt::format("{} has {} bytes; the limit is {}.", file, text.size(), kBytesMax), "Split it.");
   }
   std::istringstream stream{std::string(text)};
   json::Value root;

@@ -9,9 +9,10 @@
 
 namespace tidemill {
 
-// Returns the value of one YAML (or JSON) document. Plain scalars become null, booleans and numbers as YAML 1.2's core schema says, so `no` and `on` stay
-// text; quoted ones are text. kInvalidArgument naming `file` and the line for: bad syntax, an anchor or alias (a few lines could mean gigabytes),
-// a tag, a key that is not plain text or stands twice, more than 64 levels, a second document; kTooLarge past 4 MiB.
+// Returns the value of one YAML (or JSON) document. Plain scalars become null, booleans and numbers as YAML 1.2's core
+// schema says, so `no` and `on` stay text; quoted ones are text. kInvalidArgument naming `file` and the line for: bad
+// syntax, an anchor or alias (a few lines could mean gigabytes), a tag, a key that is not plain text or stands twice,
+// more than 64 levels, a second document; kTooLarge past 4 MiB.
 [[nodiscard]] Result<json::Value> parse_yaml(std::string_view text, std::string_view file);
 
 }  // namespace tidemill

@@ -52,7 +52,8 @@ TEST_P(YamlRefuses, WithFileAndLine) {
 INSTANTIATE_TEST_SUITE_P(All, YamlRefuses,
                          testing::Values(BadYaml{"a: &x 1\nb: *x", "1", "anchor"}, BadYaml{"b: *x", "1", ""},
                                          BadYaml{"a: !!python/object:os.system x", "1", "tag"},
-                                         BadYaml{"a: 1\nb: 2\na: 3", "3", "twice"}, BadYaml{"? [a, b]\n: 1", "1", "plain text"},
+                                         BadYaml{"a: 1\nb: 2\na: 3", "3", "twice"},
+                                         BadYaml{"? [a, b]\n: 1", "1", "plain text"},
                                          BadYaml{"a: 1\n---\nb: 2", "1", "more than one"}, BadYaml{"a: [1, 2", "", ""},
                                          BadYaml{"a: b: c", "1", ""}, BadYaml{"\ta: 1", "1", ""}));
 

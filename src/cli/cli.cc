@@ -44,8 +44,9 @@ const std::map<std::string, std::string> kNouns{
 
 std::vector<Verb> all_verbs() {
   std::vector<Verb> verbs;
-  for (auto make : {access_verbs, datasets_verbs, deployments_verbs, events_verbs, features_verbs, models_verbs,
-                    monitors_verbs, pipelines_verbs, predictions_verbs, requirements_verbs, runs_verbs, triggers_verbs}) {
+  for (auto make :
+       {access_verbs, datasets_verbs, deployments_verbs, events_verbs, features_verbs, models_verbs, monitors_verbs,
+        pipelines_verbs, predictions_verbs, requirements_verbs, runs_verbs, triggers_verbs}) {
     for (auto& verb : make()) verbs.push_back(std::move(verb));
   }
   return verbs;
@@ -91,8 +92,11 @@ void print_error(const Error& error, bool as_json) {
   if (as_json) {
     json::Object details;
     for (const auto& [key, value] : error.details) details[key] = value;
-    const json::Object object{{"code", code_name(error.code)}, {"reason", error.reason}, {"message", error.message},
-                              {"remedy", error.remedy},        {"details", details}};
+    const json::Object object{{"code", code_name(error.code)},
+                              {"reason", error.reason},
+                              {"message", error.message},
+                              {"remedy", error.remedy},
+                              {"details", details}};
     fmt::print(stderr, "{}\n", json::serialize(json::Object{{"error", object}}));
     return;
   }

@@ -13,10 +13,9 @@ namespace {
 constexpr long kConnectTimeoutMs = 5'000;
 constexpr std::size_t kAnswerBytesMax = 512u << 20;
 
-constexpr std::array kCodes{
-    Code::kInvalidArgument, Code::kUnauthenticated,    Code::kPermissionDenied, Code::kNotFound,
-    Code::kAlreadyExists,   Code::kConflict,           Code::kFailedPrecondition, Code::kTooLarge,
-    Code::kExhausted,       Code::kUnavailable,        Code::kUnimplemented,    Code::kInternal};
+constexpr std::array kCodes{Code::kInvalidArgument, Code::kUnauthenticated, Code::kPermissionDenied,   Code::kNotFound,
+                            Code::kAlreadyExists,   Code::kConflict,        Code::kFailedPrecondition, Code::kTooLarge,
+                            Code::kExhausted,       Code::kUnavailable,     Code::kUnimplemented,      Code::kInternal};
 
 std::string text_of(const json::Object& object, std::string_view key) {
   const auto* value = object.if_contains(key);
@@ -28,14 +27,15 @@ Error error_of(long status, const std::string& body) {
   if (auto parsed = json::parse(body); parsed && parsed->is_object()) {
     if (const auto* found = parsed->get_object().if_contains("error"); found != nullptr && found->is_object()) {
       const json::Object& object = found->get_object();
-      Error error{Code::kInternal, text_of(object, "reason"), text_of(object, "message"), text_of(object, "remedy"), {}};
+      Error error{
+          Code::kInternal, text_of(object, "reason"), text_of(object, "message"), text_of(object, "remedy"), {}};
       for (const Code code : kCodes) {
         if (code_name(code) == text_of(object, "code")) error.code = code;
       }
       if (const auto* details = object.if_contains("details"); details != nullptr && details->is_object()) {
         for (const auto& entry : details->get_object()) {
-          error.details[entry.key()] = entry.value().is_string() ? std::string(entry.value().get_string())
-                                                                 : json::serialize(entry.value());
+          error.details[entry.key()] =
+              entry.value().is_string() ? std::string(entry.value().get_string()) : json::serialize(entry.value());
         }
       }
       return error;
@@ -84,8 +84,8 @@ struct Client::Transfer {
 std::string percent_encoded(std::string_view text) {
   std::string out;
   for (const char c : text) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' ||
-                       c == '_' || c == '~';
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+                       c == '.' || c == '_' || c == '~';
     if (plain) {
       out.push_back(c);
     } else {
@@ -101,7 +101,8 @@ std::string api_path(const std::vector<std::string>& segments) {
   return path;
 }
 
-Client::Client(std::string url, std::string token) : url_(std::move(url)), token_(std::move(token)), curl_(curl_easy_init()) {}
+Client::Client(std::string url, std::string token)
+    : url_(std::move(url)), token_(std::move(token)), curl_(curl_easy_init()) {}
 Client::~Client() { curl_easy_cleanup(curl_); }
 
 Result<std::string> Client::perform(Transfer& transfer) {
@@ -199,7 +200,8 @@ Result<json::Value> Client::upload(const std::string& path, const Query& query, 
   std::error_code error;
   const auto bytes = std::filesystem::file_size(file, error);
   if (opened == nullptr || error) {
-    return fail(Code::kNotFound, "cli.no_such_file", fmt::format("There is no file '{}'.", file.string()), "Name a file.");
+    return fail(Code::kNotFound, "cli.no_such_file", fmt::format("There is no file '{}'.", file.string()),
+                "Name a file.");
   }
   Transfer transfer;
   transfer.method = "POST";

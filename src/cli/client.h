@@ -20,7 +20,8 @@ using Query = std::vector<std::pair<std::string, std::string>>;
 // Returns `text` with everything but A–Z a–z 0–9 - . _ ~ written as %XX, for one segment of a path or one query value.
 [[nodiscard]] std::string percent_encoded(std::string_view text);
 
-// Returns "/api/datasets/my%20name" from {"datasets", "my name"}: the one place where paths of the API are put together.
+// Returns "/api/datasets/my%20name" from {"datasets", "my name"}: the one place where paths of the API are put
+// together.
 [[nodiscard]] std::string api_path(const std::vector<std::string>& segments);
 
 // One connection to one server, kept alive between calls. Not thread-safe.
@@ -32,8 +33,8 @@ class Client {
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
 
-  // Each returns the answer's JSON; an error answer becomes an Error with the server's own code, reason, message and remedy;
-  // no connection is kUnavailable, reason "cli.unreachable".
+  // Each returns the answer's JSON; an error answer becomes an Error with the server's own code, reason, message and
+  // remedy; no connection is kUnavailable, reason "cli.unreachable".
   [[nodiscard]] Result<json::Value> get(const std::string& path, const Query& query = {});
   [[nodiscard]] Result<json::Value> post(const std::string& path, const json::Value& body);
   [[nodiscard]] Result<json::Value> put(const std::string& path, const json::Value& body);
@@ -41,7 +42,8 @@ class Client {
   // Returns the body as it is, for logs and files.
   [[nodiscard]] Result<std::string> get_text(const std::string& path, const Query& query = {});
   // Sends a file as the body; `progress(sent, total)` in bytes may be empty.
-  [[nodiscard]] Result<json::Value> upload(const std::string& path, const Query& query, const std::filesystem::path& file,
+  [[nodiscard]] Result<json::Value> upload(const std::string& path, const Query& query,
+                                           const std::filesystem::path& file,
                                            const std::function<void(std::uint64_t, std::uint64_t)>& progress);
 
   [[nodiscard]] const std::string& url() const { return url_; }

@@ -95,8 +95,8 @@ Result<std::int64_t> Call::integer(const std::string& name, std::int64_t fallbac
   std::int64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error == std::errc{} && end == text.data() + text.size()) return value;
-  return fail(Code::kInvalidArgument, "cli.not_a_number", fmt::format("{} must be a whole number, not '{}'.", name, text),
-              "Correct it.");
+  return fail(Code::kInvalidArgument, "cli.not_a_number",
+              fmt::format("{} must be a whole number, not '{}'.", name, text), "Correct it.");
 }
 
 void Call::table(const json::Value& answer, std::string_view key, const std::vector<Column>& columns) const {
@@ -110,7 +110,8 @@ void Call::table(const json::Value& answer, std::string_view key, const std::vec
   if (rows != nullptr && rows->is_array()) {
     for (const auto& row : rows->get_array()) {
       lines.emplace_back();
-      for (const auto& column : columns) lines.back().push_back(printable(cell(at_path(row, column.path), column.path)));
+      for (const auto& column : columns)
+        lines.back().push_back(printable(cell(at_path(row, column.path), column.path)));
     }
   }
   std::vector<std::size_t> widths(columns.size(), 0);
@@ -142,15 +143,22 @@ void Call::note(const std::string& sentence) const { fmt::print(stderr, "{}\n", 
 
 int exit_code(const Error& error) {
   switch (error.code) {
-    case Code::kInvalidArgument: return error.reason.starts_with("cli.") ? kExitUsage : kExitFailed;
-    case Code::kNotFound: return kExitNotFound;
+    case Code::kInvalidArgument:
+      return error.reason.starts_with("cli.") ? kExitUsage : kExitFailed;
+    case Code::kNotFound:
+      return kExitNotFound;
     case Code::kUnauthenticated:
-    case Code::kPermissionDenied: return kExitRefused;
+    case Code::kPermissionDenied:
+      return kExitRefused;
     case Code::kAlreadyExists:
-    case Code::kConflict: return kExitConflict;
-    case Code::kFailedPrecondition: return kExitGate;
-    case Code::kUnavailable: return kExitUnreachable;
-    default: return kExitFailed;
+    case Code::kConflict:
+      return kExitConflict;
+    case Code::kFailedPrecondition:
+      return kExitGate;
+    case Code::kUnavailable:
+      return kExitUnreachable;
+    default:
+      return kExitFailed;
   }
 }
 

@@ -31,7 +31,8 @@ struct Parameter {
   bool repeated = false;
 };
 
-// A column of a table: a heading and the dotted path of the field that fills it; "made_ms" and other "…_ms" fields print as times.
+// A column of a table: a heading and the dotted path of the field that fills it; "made_ms" and other "…_ms" fields
+// print as times.
 struct Column {
   std::string heading;
   std::string path;
@@ -81,8 +82,9 @@ struct Verb {
 // Returns the exit code that stands for an error.
 [[nodiscard]] int exit_code(const Error& error);
 
-// Reads a definition file, YAML or JSON, as JSON; "-" is standard input. Plain scalars become numbers, booleans and null as YAML 1.2's core
-// schema says, so `no` stays text. kInvalidArgument names file and line. Anchors, aliases and tags are refused.
+// Reads a definition file, YAML or JSON, as JSON; "-" is standard input. Plain scalars become numbers, booleans and
+// null as YAML 1.2's core schema says, so `no` stays text. kInvalidArgument names file and line. Anchors, aliases and
+// tags are refused.
 [[nodiscard]] Result<json::Value> read_definition(const std::string& file);
 
 // The verbs of each noun; one file a noun.

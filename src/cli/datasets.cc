@@ -10,14 +10,17 @@ Result<int> create(Call& call) {
   json::Value body = json::Object{{"name", call.get("NAME")}};
   if (call.has("--file")) {
     body = TM_TRY(read_definition(call.get("--file")));
-    if (!body.is_object()) return fail(Code::kInvalidArgument, "cli.bad_definition", "The file does not hold an object.", "Correct it.");
+    if (!body.is_object())
+      return fail(Code::kInvalidArgument, "cli.bad_definition", "The file does not hold an object.", "Correct it.");
     body.get_object()["name"] = call.get("NAME");
   }
   for (const char* field : {"description", "owner"}) {
     if (call.has(std::string("--") + field)) body.get_object()[field] = call.get(std::string("--") + field);
   }
   const auto answer = TM_TRY(call.client().post(api_path({"datasets"}), body));
-  call.say(fmt::format("Dataset {} is there. Add data: tidemill datasets add {} FILE.csv", call.get("NAME"), call.get("NAME")), answer);
+  call.say(fmt::format("Dataset {} is there. Add data: tidemill datasets add {} FILE.csv", call.get("NAME"),
+                       call.get("NAME")),
+           answer);
   return kExitOk;
 }
 
@@ -55,7 +58,12 @@ Result<int> show(Call& call) {
 
 Result<int> versions(Call& call) {
   call.table(TM_TRY(call.client().get(api_path({"datasets", call.get("NAME"), "versions"}))), "versions",
-             {{"VERSION", "number"}, {"ROWS", "rows"}, {"BYTES", "bytes"}, {"NEW", "bytes_new"}, {"MADE", "made_ms"}, {"BY", "made_by"}});
+             {{"VERSION", "number"},
+              {"ROWS", "rows"},
+              {"BYTES", "bytes"},
+              {"NEW", "bytes_new"},
+              {"MADE", "made_ms"},
+              {"BY", "made_by"}});
   return kExitOk;
 }
 
@@ -64,8 +72,10 @@ Result<int> rows(Call& call) {
   const auto path = api_path({"datasets", call.get("NAME"), "versions", call.get("VERSION"), "rows"});
   const auto answer = TM_TRY(call.client().get(path, query));
   std::vector<Column> columns;
-  if (const auto* found = answer.as_object().if_contains("rows"); found != nullptr && found->is_array() && !found->get_array().empty()) {
-    for (const auto& entry : found->get_array().front().as_object()) columns.push_back({std::string(entry.key()), std::string(entry.key())});
+  if (const auto* found = answer.as_object().if_contains("rows");
+      found != nullptr && found->is_array() && !found->get_array().empty()) {
+    for (const auto& entry : found->get_array().front().as_object())
+      columns.push_back({std::string(entry.key()), std::string(entry.key())});
   }
   call.table(answer, "rows", columns);
   return kExitOk;
@@ -82,22 +92,49 @@ Result<int> diff(Call& call) {
 std::vector<Verb> datasets_verbs() {
   const Parameter name{"NAME", "The dataset", true};
   return {
-      {"datasets", "create", "Make a dataset, with its rules",
+      {"datasets",
+       "create",
+       "Make a dataset, with its rules",
        {"tidemill datasets create flights --file flights.yaml", "tidemill datasets create patients --owner ann"},
-       {name, {"--file", "YAML or JSON with description, owner, rules"}, {"--description", "What it holds"}, {"--owner", "Who answers for it"}},
+       {name,
+        {"--file", "YAML or JSON with description, owner, rules"},
+        {"--description", "What it holds"},
+        {"--owner", "Who answers for it"}},
        create},
-      {"datasets", "add", "Add a version from a CSV or Parquet file; it is refused when it breaks a rule",
+      {"datasets",
+       "add",
+       "Add a version from a CSV or Parquet file; it is refused when it breaks a rule",
        {"tidemill datasets add flights 2013-01.csv", "tidemill datasets add planes planes.parquet --mode replace"},
-       {name, {"FILE", "CSV or Parquet", true}, {"--mode", "append (default) adds the rows, replace takes them instead"},
-        {"--encoding", "Of a CSV file: utf8 (default) or gb18030"}}, add},
+       {name,
+        {"FILE", "CSV or Parquet", true},
+        {"--mode", "append (default) adds the rows, replace takes them instead"},
+        {"--encoding", "Of a CSV file: utf8 (default) or gb18030"}},
+       add},
       {"datasets", "list", "List all datasets", {"tidemill datasets list --json"}, {}, list},
-      {"datasets", "show", "Show a dataset, or one version with schema, profile and quality",
-       {"tidemill datasets show flights", "tidemill datasets show flights 2 --json"}, {name, {"VERSION", "Its number"}}, show},
-      {"datasets", "versions", "List the versions of a dataset", {"tidemill datasets versions flights"}, {name}, versions},
-      {"datasets", "rows", "Look at rows of a version", {"tidemill datasets rows flights 1 --limit 5"},
-       {name, {"VERSION", "Its number", true}, {"--offset", "Rows to skip"}, {"--limit", "Rows to show (20)"}}, rows},
-      {"datasets", "diff", "Compare two versions: rows, schema, distributions", {"tidemill datasets diff flights 1 2"},
-       {name, {"FROM", "The earlier version", true}, {"TO", "The later version", true}}, diff},
+      {"datasets",
+       "show",
+       "Show a dataset, or one version with schema, profile and quality",
+       {"tidemill datasets show flights", "tidemill datasets show flights 2 --json"},
+       {name, {"VERSION", "Its number"}},
+       show},
+      {"datasets",
+       "versions",
+       "List the versions of a dataset",
+       {"tidemill datasets versions flights"},
+       {name},
+       versions},
+      {"datasets",
+       "rows",
+       "Look at rows of a version",
+       {"tidemill datasets rows flights 1 --limit 5"},
+       {name, {"VERSION", "Its number", true}, {"--offset", "Rows to skip"}, {"--limit", "Rows to show (20)"}},
+       rows},
+      {"datasets",
+       "diff",
+       "Compare two versions: rows, schema, distributions",
+       {"tidemill datasets diff flights 1 2"},
+       {name, {"FROM", "The earlier version", true}, {"TO", "The later version", true}},
+       diff},
   };
 }
 

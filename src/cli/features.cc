@@ -39,15 +39,26 @@ Result<int> online(Call& call) {
 std::vector<Verb> features_verbs() {
   const Parameter view{"VIEW", "The feature view", true};
   return {
-      {"features", "add", "Define a feature view from a YAML or JSON file", {"tidemill features add flight-delay.yaml"},
-       {{"FILE", "The definition; - reads standard input", true}}, add},
+      {"features",
+       "add",
+       "Define a feature view from a YAML or JSON file",
+       {"tidemill features add flight-delay.yaml"},
+       {{"FILE", "The definition; - reads standard input", true}},
+       add},
       {"features", "list", "List all feature views", {"tidemill features list"}, {}, list},
       {"features", "show", "Show the definition of a view", {"tidemill features show flight-delay"}, {view}, show},
-      {"features", "materialize", "Load the newest dataset versions into the online store",
-       {"tidemill features materialize flight-delay"}, {view}, materialize},
-      {"features", "online", "Look up features as an endpoint would",
+      {"features",
+       "materialize",
+       "Load the newest dataset versions into the online store",
+       {"tidemill features materialize flight-delay"},
+       {view},
+       materialize},
+      {"features",
+       "online",
+       "Look up features as an endpoint would",
        {"echo '{\"rows\": [{\"carrier\": \"UA\", \"origin\": \"EWR\"}]}' | tidemill features online flight-delay -"},
-       {view, {"FILE", "JSON with the rows asked for; - reads standard input", true}}, online},
+       {view, {"FILE", "JSON with the rows asked for; - reads standard input", true}},
+       online},
   };
 }
 

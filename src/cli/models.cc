@@ -12,7 +12,8 @@ std::vector<std::string> version_path(const Call& call, const std::string& verb 
 }
 
 Result<int> list(Call& call) {
-  call.table(TM_TRY(call.client().get(api_path({"models"}))), "models", {{"NAME", "name"}, {"DESCRIPTION", "description"}});
+  call.table(TM_TRY(call.client().get(api_path({"models"}))), "models",
+             {{"NAME", "name"}, {"DESCRIPTION", "description"}});
   return kExitOk;
 }
 
@@ -24,7 +25,8 @@ Result<int> versions(Call& call) {
 
 Result<int> show(Call& call) {
   const bool one = call.has("VERSION");
-  call.object(TM_TRY(call.client().get(api_path(one ? version_path(call) : std::vector<std::string>{"models", call.get("MODEL")}))));
+  call.object(TM_TRY(
+      call.client().get(api_path(one ? version_path(call) : std::vector<std::string>{"models", call.get("MODEL")}))));
   return kExitOk;
 }
 
@@ -60,14 +62,42 @@ std::vector<Verb> models_verbs() {
   const Parameter reason{"--reason", "Why; it is kept in the audit log", true};
   return {
       {"models", "list", "List all registered models", {"tidemill models list"}, {}, list},
-      {"models", "versions", "List the versions of a model", {"tidemill models versions flight-delay"}, {model}, versions},
-      {"models", "show", "Show a model, or a version with tests, parity and approvals", {"tidemill models show flight-delay 3 --json"},
-       {model, {"VERSION", "The version's number"}}, show},
-      {"models", "request-approval", "Ask a second person to look", {"tidemill models request-approval flight-delay 1"}, {model, version}, ask},
-      {"models", "approve", "Approve a version that somebody else made",
-       {"tidemill models approve flight-delay 1 --reason \"gate passed, slices looked at\""}, {model, version, reason}, approve},
-      {"models", "reject", "Reject a version", {"tidemill models reject flight-delay 2 --reason \"worse on JFK\""}, {model, version, reason}, reject},
-      {"models", "lineage", "Show what a version was made from", {"tidemill models lineage flight-delay 1"}, {model, version}, lineage},
+      {"models",
+       "versions",
+       "List the versions of a model",
+       {"tidemill models versions flight-delay"},
+       {model},
+       versions},
+      {"models",
+       "show",
+       "Show a model, or a version with tests, parity and approvals",
+       {"tidemill models show flight-delay 3 --json"},
+       {model, {"VERSION", "The version's number"}},
+       show},
+      {"models",
+       "request-approval",
+       "Ask a second person to look",
+       {"tidemill models request-approval flight-delay 1"},
+       {model, version},
+       ask},
+      {"models",
+       "approve",
+       "Approve a version that somebody else made",
+       {"tidemill models approve flight-delay 1 --reason \"gate passed, slices looked at\""},
+       {model, version, reason},
+       approve},
+      {"models",
+       "reject",
+       "Reject a version",
+       {"tidemill models reject flight-delay 2 --reason \"worse on JFK\""},
+       {model, version, reason},
+       reject},
+      {"models",
+       "lineage",
+       "Show what a version was made from",
+       {"tidemill models lineage flight-delay 1"},
+       {model, version},
+       lineage},
   };
 }
 

@@ -19,7 +19,11 @@ Result<int> list(Call& call) {
 
 Result<int> windows(Call& call) {
   call.table(TM_TRY(call.client().get(api_path({"monitors", call.get("NAME"), "windows"}))), "windows",
-             {{"WINDOW", "label"}, {"ROWS", "served.rows"}, {"LABELLED", "served.labelled"}, {"AUC", "served.auc"}, {"BRIER", "served.brier"},
+             {{"WINDOW", "label"},
+              {"ROWS", "served.rows"},
+              {"LABELLED", "served.labelled"},
+              {"AUC", "served.auc"},
+              {"BRIER", "served.brier"},
               {"ALERTS", "alert_count"}});
   return kExitOk;
 }
@@ -28,11 +32,19 @@ Result<int> windows(Call& call) {
 
 std::vector<Verb> monitors_verbs() {
   return {
-      {"monitors", "add", "Watch a deployment, from a YAML or JSON file", {"tidemill monitors add flight-delay.yaml"},
-       {{"FILE", "The definition; - reads standard input", true}}, add},
+      {"monitors",
+       "add",
+       "Watch a deployment, from a YAML or JSON file",
+       {"tidemill monitors add flight-delay.yaml"},
+       {{"FILE", "The definition; - reads standard input", true}},
+       add},
       {"monitors", "list", "List all monitors", {"tidemill monitors list"}, {}, list},
-      {"monitors", "windows", "Show quality and drift, window by window", {"tidemill monitors windows flight-delay"},
-       {{"NAME", "The monitor", true}}, windows},
+      {"monitors",
+       "windows",
+       "Show quality and drift, window by window",
+       {"tidemill monitors windows flight-delay"},
+       {{"NAME", "The monitor", true}},
+       windows},
   };
 }
 

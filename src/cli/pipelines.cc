@@ -48,7 +48,8 @@ Result<json::Object> params_of(const Call& call) {
   for (const auto& text : call.all("--param")) {
     const std::size_t equals = text.find('=');
     if (equals == std::string::npos || equals == 0) {
-      return fail(Code::kInvalidArgument, "cli.bad_param", fmt::format("--param {} is not NAME=VALUE.", text), "Write --param from=2013-01-01.");
+      return fail(Code::kInvalidArgument, "cli.bad_param", fmt::format("--param {} is not NAME=VALUE.", text),
+                  "Write --param from=2013-01-01.");
     }
     params[text.substr(0, equals)] = text.substr(equals + 1);
   }
@@ -68,7 +69,8 @@ Result<json::Value> wait_for(Call& call, const std::string& id, std::int64_t wai
     const std::string state = state_of(run);
     if (state != "queued" && state != "running") return run;
     if (std::chrono::steady_clock::now() > deadline) {
-      return fail(Code::kExhausted, "cli.still_running", fmt::format("Run {} is still {} after {} s.", id, state, wait_s),
+      return fail(Code::kExhausted, "cli.still_running",
+                  fmt::format("Run {} is still {} after {} s.", id, state, wait_s),
                   "Look again with 'tidemill pipelines show'.");
     }
     std::this_thread::sleep_for(kPollEvery);
@@ -85,7 +87,9 @@ Result<int> run(Call& call) {
   }
   call.note(fmt::format("Run {} has started.", id));
   const auto ended = TM_TRY(wait_for(call, id, TM_TRY(call.integer("--timeout-s", kWaitDefaultS))));
-  call.table(ended, "steps", {{"STEP", "name"}, {"STATE", "state"}, {"ATTEMPTS", "attempts"}, {"CACHED", "cached"}, {"MESSAGE", "message"}});
+  call.table(
+      ended, "steps",
+      {{"STEP", "name"}, {"STATE", "state"}, {"ATTEMPTS", "attempts"}, {"CACHED", "cached"}, {"MESSAGE", "message"}});
   const std::string state = state_of(ended);
   if (state == "succeeded") return kExitOk;
   call.note(fmt::format("Run {} has {}.", id, state));
@@ -102,25 +106,33 @@ Result<int> runs(Call& call) {
   Query query;
   if (call.has("--pipeline")) query.emplace_back("pipeline", call.get("--pipeline"));
   if (call.has("--state")) query.emplace_back("state", call.get("--state"));
-  call.table(TM_TRY(call.client().get(api_path({"pipelines", "runs"}), query)), "runs",
-             {{"RUN", "id"}, {"PIPELINE", "pipeline"}, {"STATE", "state"}, {"CAUSE", "cause"}, {"STARTED", "started_ms"}});
+  call.table(
+      TM_TRY(call.client().get(api_path({"pipelines", "runs"}), query)), "runs",
+      {{"RUN", "id"}, {"PIPELINE", "pipeline"}, {"STATE", "state"}, {"CAUSE", "cause"}, {"STARTED", "started_ms"}});
   return kExitOk;
 }
 
 Result<int> show(Call& call) {
   const auto answer = TM_TRY(call.client().get(api_path({"pipelines", "runs", call.get("RUN")})));
-  call.table(answer, "steps", {{"STEP", "name"}, {"STATE", "state"}, {"ATTEMPTS", "attempts"}, {"CACHED", "cached"},
-                               {"STARTED", "started_ms"}, {"MESSAGE", "message"}});
+  call.table(answer, "steps",
+             {{"STEP", "name"},
+              {"STATE", "state"},
+              {"ATTEMPTS", "attempts"},
+              {"CACHED", "cached"},
+              {"STARTED", "started_ms"},
+              {"MESSAGE", "message"}});
   return kExitOk;
 }
 
 Result<int> log(Call& call) {
-  fmt::print("{}", TM_TRY(call.client().get_text(api_path({"pipelines", "runs", call.get("RUN"), "steps", call.get("STEP"), "log"}))));
+  fmt::print("{}", TM_TRY(call.client().get_text(
+                       api_path({"pipelines", "runs", call.get("RUN"), "steps", call.get("STEP"), "log"}))));
   return kExitOk;
 }
 
 Result<int> cancel(Call& call) {
-  const auto answer = TM_TRY(call.client().post(api_path({"pipelines", "runs", call.get("RUN"), "cancel"}), json::Object{}));
+  const auto answer =
+      TM_TRY(call.client().post(api_path({"pipelines", "runs", call.get("RUN"), "cancel"}), json::Object{}));
   call.say("The run is being cancelled.", answer);
   return kExitOk;
 }
@@ -131,18 +143,37 @@ std::vector<Verb> pipelines_verbs() {
   const Parameter name{"NAME", "The pipeline", true};
   const Parameter run_id{"RUN", "The run's id", true};
   return {
-      {"pipelines", "add", "Store a pipeline from a folder with pipeline.yaml and the files of its steps",
-       {"tidemill pipelines add examples/flights/pipeline"}, {{"FOLDER", "Where pipeline.yaml is", true}}, add},
-      {"pipelines", "run", "Start a run",
-       {"tidemill pipelines run flight-delay --wait", "tidemill pipelines run flight-delay --param from=2013-01-01 --param to=2013-03-01"},
-       {name, {"--param", "NAME=VALUE, repeatable", false, true}, {"--cause", "Why it runs"}, {"--wait!", "Wait for its end"},
+      {"pipelines",
+       "add",
+       "Store a pipeline from a folder with pipeline.yaml and the files of its steps",
+       {"tidemill pipelines add examples/flights/pipeline"},
+       {{"FOLDER", "Where pipeline.yaml is", true}},
+       add},
+      {"pipelines",
+       "run",
+       "Start a run",
+       {"tidemill pipelines run flight-delay --wait",
+        "tidemill pipelines run flight-delay --param from=2013-01-01 --param to=2013-03-01"},
+       {name,
+        {"--param", "NAME=VALUE, repeatable", false, true},
+        {"--cause", "Why it runs"},
+        {"--wait!", "Wait for its end"},
         {"--timeout-s", "Seconds to wait at most (3600)"}},
        run},
       {"pipelines", "list", "List all pipelines", {"tidemill pipelines list"}, {}, list},
-      {"pipelines", "runs", "List runs, newest first", {"tidemill pipelines runs --pipeline flight-delay --state failed"},
-       {{"--pipeline", "Only of this pipeline"}, {"--state", "Only in this state"}}, runs},
+      {"pipelines",
+       "runs",
+       "List runs, newest first",
+       {"tidemill pipelines runs --pipeline flight-delay --state failed"},
+       {{"--pipeline", "Only of this pipeline"}, {"--state", "Only in this state"}},
+       runs},
       {"pipelines", "show", "Show a run and its steps", {"tidemill pipelines show RUN"}, {run_id}, show},
-      {"pipelines", "log", "Print the log of a step", {"tidemill pipelines log RUN train"}, {run_id, {"STEP", "The step", true}}, log},
+      {"pipelines",
+       "log",
+       "Print the log of a step",
+       {"tidemill pipelines log RUN train"},
+       {run_id, {"STEP", "The step", true}},
+       log},
       {"pipelines", "cancel", "Stop a run", {"tidemill pipelines cancel RUN"}, {run_id}, cancel},
   };
 }

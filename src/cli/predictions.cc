@@ -35,13 +35,30 @@ Result<int> label(Call& call) {
 std::vector<Verb> predictions_verbs() {
   const Parameter deployment{"DEPLOYMENT", "The deployment", true};
   return {
-      {"predictions", "send", "Ask an endpoint, with an Open Inference Protocol request from a file",
-       {"tidemill predictions send flight-delay request.json"}, {deployment, {"FILE", "The request; - reads standard input", true}}, send},
-      {"predictions", "stats", "Count predictions and labels", {"tidemill predictions stats flight-delay"}, {deployment}, stats},
-      {"predictions", "show", "Show one prediction: features, version, answer, label", {"tidemill predictions show flight-delay ID"},
-       {deployment, {"ID", "The prediction's id", true}}, show},
-      {"predictions", "label", "Send labels that have become known", {"tidemill predictions label flight-delay labels.json"},
-       {deployment, {"FILE", "[{\"id\": …, \"label\": 0 or 1}]; - reads standard input", true}}, label},
+      {"predictions",
+       "send",
+       "Ask an endpoint, with an Open Inference Protocol request from a file",
+       {"tidemill predictions send flight-delay request.json"},
+       {deployment, {"FILE", "The request; - reads standard input", true}},
+       send},
+      {"predictions",
+       "stats",
+       "Count predictions and labels",
+       {"tidemill predictions stats flight-delay"},
+       {deployment},
+       stats},
+      {"predictions",
+       "show",
+       "Show one prediction: features, version, answer, label",
+       {"tidemill predictions show flight-delay ID"},
+       {deployment, {"ID", "The prediction's id", true}},
+       show},
+      {"predictions",
+       "label",
+       "Send labels that have become known",
+       {"tidemill predictions label flight-delay labels.json"},
+       {deployment, {"FILE", "[{\"id\": …, \"label\": 0 or 1}]; - reads standard input", true}},
+       label},
   };
 }
 

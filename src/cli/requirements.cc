@@ -26,11 +26,19 @@ Result<int> show(Call& call) {
 
 std::vector<Verb> requirements_verbs() {
   return {
-      {"requirements", "add", "Record a requirement from a YAML or JSON file", {"tidemill requirements add late-flights.yaml"},
-       {{"FILE", "The definition; - reads standard input", true}}, add},
+      {"requirements",
+       "add",
+       "Record a requirement from a YAML or JSON file",
+       {"tidemill requirements add late-flights.yaml"},
+       {{"FILE", "The definition; - reads standard input", true}},
+       add},
       {"requirements", "list", "List all requirements", {"tidemill requirements list"}, {}, list},
-      {"requirements", "show", "Show one requirement with its rules", {"tidemill requirements show late-flights"},
-       {{"NAME", "The requirement", true}}, show},
+      {"requirements",
+       "show",
+       "Show one requirement with its rules",
+       {"tidemill requirements show late-flights"},
+       {{"NAME", "The requirement", true}},
+       show},
   };
 }
 

@@ -11,7 +11,11 @@ Result<int> list(Call& call) {
     if (call.has(std::string("--") + name)) query.emplace_back(name, call.get(std::string("--") + name));
   }
   call.table(TM_TRY(call.client().get(api_path({"runs"}), query)), "runs",
-             {{"RUN", "id"}, {"NAME", "name"}, {"EXPERIMENT", "experiment_id"}, {"STATUS", "status"}, {"STARTED", "start_ms"}});
+             {{"RUN", "id"},
+              {"NAME", "name"},
+              {"EXPERIMENT", "experiment_id"},
+              {"STATUS", "status"},
+              {"STARTED", "start_ms"}});
   return kExitOk;
 }
 
@@ -24,9 +28,18 @@ Result<int> show(Call& call) {
 
 std::vector<Verb> runs_verbs() {
   return {
-      {"runs", "list", "List runs, newest first", {"tidemill runs list --limit 20", "tidemill runs list --filter \"metrics.auc > 0.7\""},
-       {{"--experiment", "Only of this experiment"}, {"--filter", "In MLflow's grammar"}, {"--limit", "How many"}}, list},
-      {"runs", "show", "Show a run with parameters and metrics", {"tidemill runs show RUN"}, {{"RUN", "The run's id", true}}, show},
+      {"runs",
+       "list",
+       "List runs, newest first",
+       {"tidemill runs list --limit 20", "tidemill runs list --filter \"metrics.auc > 0.7\""},
+       {{"--experiment", "Only of this experiment"}, {"--filter", "In MLflow's grammar"}, {"--limit", "How many"}},
+       list},
+      {"runs",
+       "show",
+       "Show a run with parameters and metrics",
+       {"tidemill runs show RUN"},
+       {{"RUN", "The run's id", true}},
+       show},
   };
 }
 

@@ -13,7 +13,12 @@ Result<int> add(Call& call) {
 
 Result<int> list(Call& call) {
   call.table(TM_TRY(call.client().get(api_path({"triggers"}))), "triggers",
-             {{"NAME", "name"}, {"ON", "on.kind"}, {"EVERY", "every"}, {"CRON", "cron"}, {"PIPELINE", "start.pipeline"}, {"ENABLED", "enabled"}});
+             {{"NAME", "name"},
+              {"ON", "on.kind"},
+              {"EVERY", "every"},
+              {"CRON", "cron"},
+              {"PIPELINE", "start.pipeline"},
+              {"ENABLED", "enabled"}});
   return kExitOk;
 }
 
@@ -34,10 +39,19 @@ Result<int> fire(Call& call) {
 std::vector<Verb> triggers_verbs() {
   const Parameter name{"NAME", "The trigger", true};
   return {
-      {"triggers", "add", "Let an event or the clock start a pipeline, from a YAML or JSON file", {"tidemill triggers add retrain.yaml"},
-       {{"FILE", "The definition; - reads standard input", true}}, add},
+      {"triggers",
+       "add",
+       "Let an event or the clock start a pipeline, from a YAML or JSON file",
+       {"tidemill triggers add retrain.yaml"},
+       {{"FILE", "The definition; - reads standard input", true}},
+       add},
       {"triggers", "list", "List all triggers", {"tidemill triggers list"}, {}, list},
-      {"triggers", "fires", "Show when a trigger fired, why, and what it started", {"tidemill triggers fires retrain"}, {name}, fires},
+      {"triggers",
+       "fires",
+       "Show when a trigger fired, why, and what it started",
+       {"tidemill triggers fires retrain"},
+       {name},
+       fires},
       {"triggers", "fire", "Fire a trigger by hand", {"tidemill triggers fire retrain"}, {name}, fire},
   };
 }

@@ -26,8 +26,8 @@ constexpr sql::Query kReadBackward{
     "events.read_backward",
     "SELECT seq, at_ms, kind, subject, actor, payload, prev_hash, hash FROM events WHERE seq > ?1"
     " AND kind >= ?2 AND kind < ?3 AND subject >= ?4 AND subject < ?5 ORDER BY seq DESC LIMIT ?6"};
-constexpr sql::Query kReadAll{"events.read_all",
-                              "SELECT seq, at_ms, kind, subject, actor, payload, prev_hash, hash FROM events ORDER BY seq"};
+constexpr sql::Query kReadAll{
+    "events.read_all", "SELECT seq, at_ms, kind, subject, actor, payload, prev_hash, hash FROM events ORDER BY seq"};
 
 struct Head {
   std::int64_t seq = 0;
@@ -39,8 +39,8 @@ std::string genesis_hash() { return std::string(64, '0'); }
 
 std::string chain_hash(const Event& event, std::string_view payload) {
   // The payload goes in as the text that is stored, so that checking needs no JSON reader to agree with ours.
-  const json::Array fields{event.seq,   event.at_ms, event.kind, event.subject, event.actor,
-                           json::Value(payload), event.prev_hash};
+  const json::Array fields{event.seq,   event.at_ms,          event.kind,     event.subject,
+                           event.actor, json::Value(payload), event.prev_hash};
   return sha256_hex(json::canonical(fields));
 }
 
@@ -51,8 +51,8 @@ struct Stored {
 
 Stored read_stored(const sql::Row& row) {
   Stored stored;
-  stored.event = Event{row.integer(0), row.integer(1), row.string(2), row.string(3),
-                       row.string(4),  {},             row.string(6), row.string(7)};
+  stored.event = Event{row.integer(0), row.integer(1), row.string(2), row.string(3), row.string(4), {},
+                       row.string(6),  row.string(7)};
   stored.payload = row.string(5);
   return stored;
 }
@@ -82,11 +82,14 @@ Result<std::unique_ptr<Events>> Events::create(sql::Database& database, const Cl
 Result<std::int64_t> Events::append(sql::Tx& tx, NewEvent event) {
   const std::string payload = json::canonical(event.payload);
   if (payload.size() > kPayloadBytesMax) {
-    return fail(Code::kTooLarge, "events.payload_too_large",
-                fmt::format("The payload of {} has {} bytes; the limit is {}.", event.kind, payload.size(), kPayloadBytesMax),
-                "Store the large part as an artefact and name its digest.");
+    return fail(
+        Code::kTooLarge, "events.payload_too_large",
+        fmt::format("The payload of {} has {} bytes; the limit is {}.", event.kind, payload.size(), kPayloadBytesMax),
+        "Store the large part as an artefact and name its digest.");
   }
-  const auto head = TM_TRY(tx.one<Head>(kLast, [](const sql::Row& row) { return Head{row.integer(0), row.string(1)}; }));
+  const auto head = TM_TRY(tx.one<Head>(kLast, [](const sql::Row& row) {
+    return Head{row.integer(0), row.string(1)};
+  }));
   Event stored;
   stored.seq = head ? head->seq + 1 : 1;
   stored.at_ms = clock_.now_ms();

@@ -24,7 +24,9 @@ class EventsTest : public testing::Test {
 
   std::int64_t append(const std::string& kind, const std::string& subject = "runs/a") {
     return database_
-        ->write([&](sql::Tx& tx) { return events_->append(tx, {kind, subject, "ann", json::Object{{"n", 1}}}); })
+        ->write([&](sql::Tx& tx) {
+          return events_->append(tx, {kind, subject, "ann", json::Object{{"n", 1}}});
+        })
         .value();
   }
 
@@ -121,7 +123,8 @@ TEST_F(EventsTest, ACutTailShowsInTheHead) {
 
 TEST_F(EventsTest, RefusesAHugePayload) {
   const auto refused = database_->write([&](sql::Tx& tx) {
-    return events_->append(tx, {"runs.started", "runs/a", "ann", json::Object{{"x", std::string(kPayloadBytesMax, 'x')}}});
+    return events_->append(tx,
+                           {"runs.started", "runs/a", "ann", json::Object{{"x", std::string(kPayloadBytesMax, 'x')}}});
   });
   EXPECT_EQ(refused.error().code, Code::kTooLarge);
 }

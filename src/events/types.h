@@ -9,7 +9,8 @@
 
 namespace tidemill::events {
 
-// What a room hands in. `kind` is "<noun>.<past participle>", such as "model_versions.approved"; each room lists its own in its events.h. `subject` names the thing as
+// What a room hands in. `kind` is "<noun>.<past participle>", such as "model_versions.approved"; each room lists its
+// own in its events.h. `subject` names the thing as
 // "<noun>/<id or name>[/<number>]", such as "models/flight-delay/3". The payload holds facts, never secrets.
 struct NewEvent {
   std::string kind;
@@ -36,7 +37,7 @@ struct Filter {
   std::int64_t after_seq = 0;
   std::string kind_prefix{};     // "" = every kind
   std::string subject_prefix{};  // "" = every subject
-  std::int64_t limit = 100;    // 1 to kReadMax
+  std::int64_t limit = 100;      // 1 to kReadMax
   bool newest_first = false;
 };
 
@@ -44,7 +45,7 @@ struct Verification {
   bool ok = false;
   std::int64_t events = 0;      // how many were checked
   std::int64_t broken_seq = 0;  // the first that does not fit; 0 when ok
-  std::string head_hash;        // write it down elsewhere: a chain that was cut at its end verifies, but has another head
+  std::string head_hash;  // write it down elsewhere: a chain that was cut at its end verifies, but has another head
   std::string message;
 };
 BOOST_DESCRIBE_STRUCT(Verification, (), (ok, events, broken_seq, head_hash, message))

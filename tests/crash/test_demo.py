@@ -63,8 +63,19 @@ def lived(tmp_path_factory):
     server = Server(folder / "data", flags=["--anonymous-read"])
     server.start()
     proof = folder / "proof.json"
-    argv = [sys.executable, str(SOURCE / "examples/flights/demo.py"), "--url", server.url, "--until", str(UNTIL), "--json", str(proof)]
-    demo = subprocess.Popen([*argv, "--data", str(folder / "work")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    argv = [
+        sys.executable,
+        str(SOURCE / "examples/flights/demo.py"),
+        "--url",
+        server.url,
+        "--until",
+        str(UNTIL),
+        "--json",
+        str(proof),
+    ]
+    demo = subprocess.Popen(
+        [*argv, "--data", str(folder / "work")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     killer = Killer(server, demo)
     killer.start()
     said = []

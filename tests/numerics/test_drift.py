@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from conftest import StatisticsError
 from scipy import stats
 from scipy.spatial import distance
-
-from conftest import StatisticsError
 
 
 def samples(flights):

@@ -20,8 +20,8 @@ struct RoomState {
 BOOST_DESCRIBE_STRUCT(RoomState, (), (noun, count, state, what, values))
 
 struct Loop {
-  bool idle = true;        // nothing is queued, running or due
-  std::int64_t turns = 0;  // how often a trigger has started a pipeline
+  bool idle = true;              // nothing is queued, running or due
+  std::int64_t turns = 0;        // how often a trigger has started a pipeline
   std::vector<RoomState> rooms;  // in the order of the life cycle
 };
 BOOST_DESCRIBE_STRUCT(Loop, (), (idle, turns, rooms))
@@ -84,7 +84,8 @@ Result<RoomState> deployments_state(const LoopRooms& rooms) {
     if (deployment.candidate) {
       state.state = Mood::active;
       state.what = "deployments.canary";
-      state.values = {{"name", name}, {"version", deployment.candidate->version}, {"percent", deployment.candidate->percent}};
+      state.values = {
+          {"name", name}, {"version", deployment.candidate->version}, {"percent", deployment.candidate->percent}};
       return state;
     }
     state.what = "deployments.serving";
@@ -132,7 +133,8 @@ Result<RoomState> triggers_state(const LoopRooms& rooms, std::int64_t* turns) {
   return RoomState{"triggers", size_of(list), Mood::quiet, "triggers.turns", json::Object{{"turns", *turns}}};
 }
 
-// Asked from mouth to source: what a later room has not done yet cannot hide behind an earlier one that looks idle already.
+// Asked from mouth to source: what a later room has not done yet cannot hide behind an earlier one that looks idle
+// already.
 Result<bool> is_idle(const LoopRooms& rooms) {
   if (TM_TRY(rooms.monitors.pending())) return false;
   if (!rooms.triggers.idle()) return false;
@@ -142,8 +144,8 @@ Result<bool> is_idle(const LoopRooms& rooms) {
 Result<Loop> look(const LoopRooms& rooms) {
   Loop loop;
   loop.idle = TM_TRY(is_idle(rooms));
-  for (const auto& state : {requirements_state, datasets_state, features_state, pipelines_state, models_state, deployments_state,
-                            predictions_state, monitors_state}) {
+  for (const auto& state : {requirements_state, datasets_state, features_state, pipelines_state, models_state,
+                            deployments_state, predictions_state, monitors_state}) {
     loop.rooms.push_back(TM_TRY(state(rooms)));
   }
   loop.rooms.push_back(TM_TRY(triggers_state(rooms, &loop.turns)));
@@ -160,9 +162,11 @@ BOOST_DESCRIBE_STRUCT(Idle, (), (idle))
 std::vector<http::Route> loop_routes(const LoopRooms& rooms) {
   using access::Right;
   std::vector<http::Route> routes;
-  routes.push_back(http::get<Loop>("/api/loop", Right::read, "What every room is doing", [rooms](const http::Request&) { return look(rooms); }));
-  routes.push_back(http::get<Idle>("/api/loop/idle", Right::read, "Whether nothing is queued, running or due",
-                                   [rooms](const http::Request&) -> Result<Idle> { return Idle{TM_TRY(is_idle(rooms))}; }));
+  routes.push_back(http::get<Loop>("/api/loop", Right::read, "What every room is doing",
+                                   [rooms](const http::Request&) { return look(rooms); }));
+  routes.push_back(
+      http::get<Idle>("/api/loop/idle", Right::read, "Whether nothing is queued, running or due",
+                      [rooms](const http::Request&) -> Result<Idle> { return Idle{TM_TRY(is_idle(rooms))}; }));
   return routes;
 }
 

@@ -28,24 +28,26 @@ BOOST_DESCRIBE_STRUCT(Nothing, (), ())
 std::vector<http::Route> monitors_routes(monitors::Monitors& monitors) {
   using access::Right;
   std::vector<http::Route> routes;
-  routes.push_back(http::get<MonitorList>("/api/monitors", Right::read, "List monitors", [&monitors](const http::Request&) -> Result<MonitorList> {
-    return MonitorList{TM_TRY(monitors.list())};
-  }));
+  routes.push_back(http::get<MonitorList>(
+      "/api/monitors", Right::read, "List monitors",
+      [&monitors](const http::Request&) -> Result<MonitorList> { return MonitorList{TM_TRY(monitors.list())}; }));
   routes.push_back(http::post<monitors::NewMonitor, monitors::Monitor>(
       "/api/monitors", Right::write, "Watch a deployment",
-      [&monitors](const http::Request& request, const monitors::NewMonitor& monitor) { return monitors.add(request.actor, monitor); },
+      [&monitors](const http::Request& request, const monitors::NewMonitor& monitor) {
+        return monitors.add(request.actor, monitor);
+      },
       {.status = 201}));
-  routes.push_back(http::get<monitors::Monitor>("/api/monitors/{monitor}", Right::read, "Show a monitor", [&monitors](const http::Request& request) {
-    return monitors.get(request.param("monitor"));
-  }));
-  routes.push_back(http::get<WindowList>("/api/monitors/{monitor}/windows", Right::read, "List closed windows, oldest first",
+  routes.push_back(http::get<monitors::Monitor>(
+      "/api/monitors/{monitor}", Right::read, "Show a monitor",
+      [&monitors](const http::Request& request) { return monitors.get(request.param("monitor")); }));
+  routes.push_back(http::get<WindowList>("/api/monitors/{monitor}/windows", Right::read,
+                                         "List closed windows, oldest first",
                                          [&monitors](const http::Request& request) -> Result<WindowList> {
                                            return WindowList{TM_TRY(monitors.windows(request.param("monitor")))};
                                          }));
-  routes.push_back(http::post<Nothing, Checked>("/api/monitors/check", Right::write, "Close what is over and judge canaries now",
-                                                [&monitors](const http::Request&, Nothing) -> Result<Checked> {
-                                                  return Checked{TM_TRY(monitors.check())};
-                                                }));
+  routes.push_back(http::post<Nothing, Checked>(
+      "/api/monitors/check", Right::write, "Close what is over and judge canaries now",
+      [&monitors](const http::Request&, Nothing) -> Result<Checked> { return Checked{TM_TRY(monitors.check())}; }));
   return routes;
 }
 

@@ -28,7 +28,9 @@ std::int64_t floor_to(std::int64_t value, std::int64_t step) {
   return value - (rest < 0 ? rest + step : rest);
 }
 
-sys_days day_of(std::int64_t local_ms) { return std::chrono::floor<days>(sys_time<milliseconds>(milliseconds(local_ms))); }
+sys_days day_of(std::int64_t local_ms) {
+  return std::chrono::floor<days>(sys_time<milliseconds>(milliseconds(local_ms)));
+}
 
 Span month_at(std::int64_t local_ms) {
   const year_month_day date(day_of(local_ms));
@@ -44,7 +46,8 @@ Span week_at(std::int64_t local_ms) {
   const year_month_day thursday(monday + days(3));
   const sys_days first = sys_days(thursday.year() / 1 / 1);
   const auto number = (monday + days(3) - first).count() / 7 + 1;
-  return {to_ms(monday), to_ms(monday + days(7)), fmt::format("{:04}-W{:02}", static_cast<int>(thursday.year()), number)};
+  return {to_ms(monday), to_ms(monday + days(7)),
+          fmt::format("{:04}-W{:02}", static_cast<int>(thursday.year()), number)};
 }
 
 }  // namespace
@@ -71,8 +74,12 @@ Span Calendar::at(std::int64_t at_ms) const {
   const std::int64_t local_ms = at_ms + offset_ms_;
   Span span;
   switch (unit_) {
-    case Unit::month: span = month_at(local_ms); break;
-    case Unit::week: span = week_at(local_ms); break;
+    case Unit::month:
+      span = month_at(local_ms);
+      break;
+    case Unit::week:
+      span = week_at(local_ms);
+      break;
     case Unit::day: {
       const std::int64_t start_ms = floor_to(local_ms, kDayMs);
       span = {start_ms, start_ms + kDayMs, format_utc(start_ms).substr(0, 10)};

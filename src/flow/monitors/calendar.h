@@ -19,7 +19,8 @@ struct Span {
 // Immutable: any thread.
 class Calendar {
  public:
-  // `window` is "day", "week", "month" or a duration of at least a minute; `utc_offset_minutes` (-1439 to 1439) says where days begin. kInvalidArgument otherwise.
+  // `window` is "day", "week", "month" or a duration of at least a minute; `utc_offset_minutes` (-1439 to 1439) says
+  // where days begin. kInvalidArgument otherwise.
   [[nodiscard]] static Result<Calendar> create(std::string_view window, std::int64_t utc_offset_minutes);
 
   // Returns the window that holds the moment.
@@ -27,7 +28,8 @@ class Calendar {
 
  private:
   enum class Unit { fixed, day, week, month };
-  Calendar(Unit unit, std::int64_t length_ms, std::int64_t offset_ms) : unit_(unit), length_ms_(length_ms), offset_ms_(offset_ms) {}
+  Calendar(Unit unit, std::int64_t length_ms, std::int64_t offset_ms)
+      : unit_(unit), length_ms_(length_ms), offset_ms_(offset_ms) {}
 
   Unit unit_;
   std::int64_t length_ms_;  // of Unit::fixed

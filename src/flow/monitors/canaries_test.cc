@@ -14,7 +14,7 @@ const deployments::CanaryRule kRule{.labels_min = 20, .margin = 0.01};
 std::vector<double> scores(int good) {
   std::vector<double> out(20, 0.5);
   for (std::size_t i = 0; i < 10; ++i) {
-    out[i] = 0.1;                                            // negatives
+    out[i] = 0.1;                                           // negatives
     out[10 + i] = static_cast<int>(i) < good ? 0.9 : 0.05;  // positives
   }
   return out;
@@ -46,7 +46,8 @@ TEST(Canaries, AWorseCandidateIsRolledBack) {
 
 TEST(Canaries, WithinTheMarginItStays) {
   EXPECT_EQ(judge({.labels_min = 20, .margin = 0.11}, scores(5), scores(6), labels()).value().ruling, Ruling::promote);
-  EXPECT_EQ(judge({.labels_min = 20, .margin = 0.09}, scores(5), scores(6), labels()).value().ruling, Ruling::roll_back);
+  EXPECT_EQ(judge({.labels_min = 20, .margin = 0.09}, scores(5), scores(6), labels()).value().ruling,
+            Ruling::roll_back);
 }
 
 TEST(Canaries, WaitsForLabelsAndForBothClasses) {

@@ -23,7 +23,8 @@ Result<const std::vector<T>*> column(const tables::Frame& frame, std::string_vie
   if (found != nullptr) {
     if (const auto* values = std::get_if<std::vector<T>>(&found->values)) return values;
   }
-  return fail(Code::kInternal, "monitors.bad_frame", fmt::format("The prediction log has no usable column '{}'.", name));
+  return fail(Code::kInternal, "monitors.bad_frame",
+              fmt::format("The prediction log has no usable column '{}'.", name));
 }
 
 // The labelled rows among `indices`, as statistics take them.
@@ -86,9 +87,11 @@ Result<std::vector<statistics::FeatureDrift>> drift_of(const Evidence& evidence,
     const auto* base = evidence.baseline->find(spec.name);
     if (base == nullptr || evidence.frame.find(spec.name) == nullptr) continue;
     if (base->kind == statistics::FeatureKind::number) {
-      out.push_back(TM_TRY(statistics::number_drift(*base, gather(TM_TRY(encoder.numbers(evidence.frame, c)), indices))));
+      out.push_back(
+          TM_TRY(statistics::number_drift(*base, gather(TM_TRY(encoder.numbers(evidence.frame, c)), indices))));
     } else {
-      out.push_back(TM_TRY(statistics::category_drift(*base, gather(TM_TRY(encoder.codes(evidence.frame, c)), indices))));
+      out.push_back(
+          TM_TRY(statistics::category_drift(*base, gather(TM_TRY(encoder.codes(evidence.frame, c)), indices))));
     }
   }
   return out;
@@ -116,8 +119,8 @@ void add_requirement_alerts(Window& window) {
     // A metric that could not be measured is not met at a gate, but it is no news about the model in a live window.
     if (verdict.met || !verdict.value) continue;
     window.alerts.push_back({AlertKind::requirement, verdict.rule.metric, *verdict.value, verdict.rule.value,
-                             fmt::format("{} {:.4g} misses {} {:g}", verdict.rule.metric, *verdict.value, verdict.rule.op,
-                                         verdict.rule.value)});
+                             fmt::format("{} {:.4g} misses {} {:g}", verdict.rule.metric, *verdict.value,
+                                         verdict.rule.op, verdict.rule.value)});
   }
 }
 
@@ -135,8 +138,9 @@ void add_drift_alerts(const DriftRule& rule, Window& window) {
   }
   const auto& score = window.score_drift;
   if (score && score->psi >= rule.score_psi_alert && score->rows >= rule.rows_min) {
-    window.alerts.push_back({AlertKind::score_drift, "score", score->psi, rule.score_psi_alert,
-                             fmt::format("the predictions have drifted (PSI {:.3g} >= {:g})", score->psi, rule.score_psi_alert)});
+    window.alerts.push_back(
+        {AlertKind::score_drift, "score", score->psi, rule.score_psi_alert,
+         fmt::format("the predictions have drifted (PSI {:.3g} >= {:g})", score->psi, rule.score_psi_alert)});
   }
 }
 

@@ -28,16 +28,17 @@ struct Rows {
   [[nodiscard]] std::size_t size() const { return score.size(); }
 };
 
-// Reads the columns version, role, score and label of what predictions::Predictions::joined returns. kInternal when one is missing or of another type.
+// Reads the columns version, role, score and label of what predictions::Predictions::joined returns. kInternal when one
+// is missing or of another type.
 [[nodiscard]] Result<Rows> rows_of(const tables::Frame& frame);
 
 // Returns the quality of the rows at `indices`.
 [[nodiscard]] Result<Quality> quality_of(const Rows& rows, std::span<const std::size_t> indices);
 
 struct Evidence {
-  const tables::Frame& frame;                       // rows of the window, feature columns included
-  std::int64_t champion = 0;                        // whose baseline and columns these are
-  const std::vector<models::ColumnSpec>& columns;   // empty: drift is not measured
+  const tables::Frame& frame;                      // rows of the window, feature columns included
+  std::int64_t champion = 0;                       // whose baseline and columns these are
+  const std::vector<models::ColumnSpec>& columns;  // empty: drift is not measured
   const std::optional<statistics::Baseline>& baseline;
   const std::optional<requirements::Requirement>& requirement;
 };

@@ -21,8 +21,11 @@ constexpr std::int64_t kEmptyWindowsMax = 10'000;  // skipped at once when predi
 std::string subject_of(const std::string& monitor) { return "monitors/" + monitor; }
 
 Error unknown_monitor(std::string_view name) {
-  return {Code::kNotFound, "monitors.unknown", fmt::format("There is no monitor '{}'.", name.substr(0, 128)),
-          "List them with 'tidemill monitors list'.", {{"monitor", std::string(name.substr(0, 128))}}};
+  return {Code::kNotFound,
+          "monitors.unknown",
+          fmt::format("There is no monitor '{}'.", name.substr(0, 128)),
+          "List them with 'tidemill monitors list'.",
+          {{"monitor", std::string(name.substr(0, 128))}}};
 }
 
 Result<void> check_definition(const NewMonitor& monitor) {
@@ -30,16 +33,19 @@ Result<void> check_definition(const NewMonitor& monitor) {
   TM_CHECK(Calendar::create(monitor.window, monitor.utc_offset_minutes));
   TM_CHECK(parse_duration_ms(monitor.maturity));
   const auto& drift = monitor.drift;
-  if (monitor.labels_min < 1 || drift.psi_alert <= 0 || drift.score_psi_alert <= 0 || drift.rows_min < 1 || drift.features_min < 1) {
-    return fail(Code::kInvalidArgument, "monitors.bad_limit", "labels_min, psi_alert, score_psi_alert, rows_min and features_min must be positive.",
+  if (monitor.labels_min < 1 || drift.psi_alert <= 0 || drift.score_psi_alert <= 0 || drift.rows_min < 1 ||
+      drift.features_min < 1) {
+    return fail(Code::kInvalidArgument, "monitors.bad_limit",
+                "labels_min, psi_alert, score_psi_alert, rows_min and features_min must be positive.",
                 "Correct that value.");
   }
   return {};
 }
 
 json::Object closed_payload(const Window& window) {
-  json::Object payload{{"deployment", window.deployment}, {"window", window.label},       {"start_ms", window.start_ms},
-                       {"end_ms", window.end_ms},         {"rows", window.served.rows},   {"labelled", window.served.labelled},
+  json::Object payload{{"deployment", window.deployment}, {"window", window.label},
+                       {"start_ms", window.start_ms},     {"end_ms", window.end_ms},
+                       {"rows", window.served.rows},      {"labelled", window.served.labelled},
                        {"champion", window.champion},     {"alerts", window.alert_count}};
   if (window.served.auc) payload["auc"] = *window.served.auc;
   if (window.served.brier) payload["brier"] = *window.served.brier;
@@ -78,10 +84,12 @@ Result<Monitor> Monitors::add(const access::Actor& actor, const NewMonitor& want
   TM_CHECK(parts_.database.write([&](sql::Tx& tx) -> Result<void> {
     auto inserted = insert_monitor(tx, monitor);
     if (!inserted && inserted.error().code == Code::kAlreadyExists) {
-      return fail(Code::kAlreadyExists, "monitors.taken", fmt::format("There is a monitor '{}' already.", monitor.name), "Choose another name.");
+      return fail(Code::kAlreadyExists, "monitors.taken", fmt::format("There is a monitor '{}' already.", monitor.name),
+                  "Choose another name.");
     }
     TM_CHECK(inserted);
-    TM_CHECK(parts_.events.append(tx, {"monitors.created", subject_of(monitor.name), actor.name, json::to_json(wanted).as_object()}));
+    TM_CHECK(parts_.events.append(
+        tx, {"monitors.created", subject_of(monitor.name), actor.name, json::to_json(wanted).as_object()}));
     return {};
   }));
   return monitor;
@@ -119,7 +127,8 @@ Result<std::optional<Monitors::Due>> Monitors::due(const Monitor& monitor, std::
   if (stats.first_ms == 0) return std::optional<Due>();  // labels may have come, but nothing was asked yet
   const auto calendar = TM_TRY(Calendar::create(monitor.window, monitor.utc_offset_minutes));
   const std::int64_t maturity_ms = TM_TRY(parse_duration_ms(monitor.maturity));
-  const std::int64_t start_ms = next_start_ms.value_or(stats.first_ms);  // the first window is the one of the oldest prediction
+  const std::int64_t start_ms =
+      next_start_ms.value_or(stats.first_ms);  // the first window is the one of the oldest prediction
   const Span span = calendar.at(start_ms);
   if (now_of(monitor) < span.end_ms + maturity_ms) return std::optional<Due>();
   return std::optional(Due{span, next_start_ms});
@@ -160,9 +169,11 @@ Result<std::int64_t> Monitors::check_windows() {
       const bool mine = TM_TRY(parts_.database.write([&](sql::Tx& tx) -> Result<bool> {
         if (!TM_TRY(move_next_start(tx, monitor.name, due->next_start_ms, window.end_ms))) return false;
         TM_CHECK(insert_window(tx, window));
-        TM_CHECK(parts_.events.append(tx, {"monitors.window_closed", subject_of(monitor.name), "system", closed_payload(window)}));
+        TM_CHECK(parts_.events.append(
+            tx, {"monitors.window_closed", subject_of(monitor.name), "system", closed_payload(window)}));
         if (!window.alerts.empty()) {
-          TM_CHECK(parts_.events.append(tx, {"monitors.alerted", subject_of(monitor.name), "system", alert_payload(window)}));
+          TM_CHECK(parts_.events.append(
+              tx, {"monitors.alerted", subject_of(monitor.name), "system", alert_payload(window)}));
         }
         return true;
       }));
@@ -187,9 +198,9 @@ bool Monitors::can_be_judged(const deployments::Deployment& deployment) const {
 
 Result<void> Monitors::judge_canary(const deployments::Deployment& deployment) {
   const auto& candidate = *deployment.candidate;
-  const auto frame = TM_TRY(parts_.predictions.joined(deployment.name, {.logged_from_ms = candidate.started_ms,
-                                                                         .version = candidate.version,
-                                                                         .role = deployments::Role::candidate}));
+  const auto frame = TM_TRY(parts_.predictions.joined(
+      deployment.name,
+      {.logged_from_ms = candidate.started_ms, .version = candidate.version, .role = deployments::Role::candidate}));
   if (frame.rows == 0) return {};
   const Rows rows = TM_TRY(rows_of(frame));
   const auto champion_scorer = TM_TRY(parts_.models.scorer(deployment.model, deployment.champion));
@@ -262,7 +273,8 @@ void Monitors::loop() {
     lock.unlock();
     const auto checked = check();
     const std::string fault = checked ? std::string() : checked.error().text();
-    if (!fault.empty() && fault != last_fault) log::error("monitors", "a check failed; it is tried again", {{"cause", fault}});
+    if (!fault.empty() && fault != last_fault)
+      log::error("monitors", "a check failed; it is tried again", {{"cause", fault}});
     last_fault = fault;
     lock.lock();
     wake_.wait_for(lock, std::chrono::milliseconds(options_.check_every_ms), [&] { return stopping_; });

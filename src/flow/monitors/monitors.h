@@ -48,16 +48,17 @@ class Monitors {
   [[nodiscard]] static Result<std::unique_ptr<Monitors>> create(Parts parts, Options options = {});
   ~Monitors();  // stop()
 
-  // Begins to watch a deployment from its first prediction on. kNotFound for an unknown deployment or requirement, kInvalidArgument for a window or
-  // limit that makes no sense. Event monitors.created.
+  // Begins to watch a deployment from its first prediction on. kNotFound for an unknown deployment or requirement,
+  // kInvalidArgument for a window or limit that makes no sense. Event monitors.created.
   [[nodiscard]] Result<Monitor> add(const access::Actor& actor, const NewMonitor& monitor);
   [[nodiscard]] Result<Monitor> get(std::string_view name);
   [[nodiscard]] Result<std::vector<Monitor>> list();
   // Closed windows, oldest first. kNotFound for an unknown monitor.
   [[nodiscard]] Result<std::vector<Window>> windows(std::string_view name);
 
-  // Closes every window that is over and judges every canary that can be; returns how many windows it closed. What the thread of start() does again and
-  // again. Safe to call from several threads and servers: a window is closed once. Events monitors.window_closed and monitors.alerted.
+  // Closes every window that is over and judges every canary that can be; returns how many windows it closed. What the
+  // thread of start() does again and again. Safe to call from several threads and servers: a window is closed once.
+  // Events monitors.window_closed and monitors.alerted.
   [[nodiscard]] Result<std::int64_t> check();
   // Returns whether check() would find something to do: a window that is over, or a canary with enough labels. Cheap.
   [[nodiscard]] Result<bool> pending();

@@ -3,16 +3,19 @@
 namespace tidemill::monitors {
 namespace {
 
-constexpr sql::Query kInsert{"monitors.insert",
-                             "INSERT INTO monitors (name, deployment, definition, made_by, made_ms) VALUES (?1, ?2, ?3, ?4, ?5)"};
-constexpr sql::Query kAll{"monitors.all", "SELECT definition, next_start_ms, made_by, made_ms FROM monitors ORDER BY name"};
+constexpr sql::Query kInsert{
+    "monitors.insert",
+    "INSERT INTO monitors (name, deployment, definition, made_by, made_ms) VALUES (?1, ?2, ?3, ?4, ?5)"};
+constexpr sql::Query kAll{"monitors.all",
+                          "SELECT definition, next_start_ms, made_by, made_ms FROM monitors ORDER BY name"};
 constexpr sql::Query kFind{"monitors.find",
                            "SELECT definition, next_start_ms, made_by, made_ms FROM monitors WHERE name = ?1"};
 constexpr sql::Query kMove{"monitors.move_next_start",
                            "UPDATE monitors SET next_start_ms = ?3 WHERE name = ?1 AND next_start_ms IS ?2"};
-constexpr sql::Query kInsertWindow{"monitors.insert_window",
-                                   "INSERT INTO monitor_windows (monitor, start_ms, label, report) VALUES (?1, ?2, ?3, ?4)"};
-constexpr sql::Query kWindows{"monitors.windows", "SELECT report FROM monitor_windows WHERE monitor = ?1 ORDER BY start_ms"};
+constexpr sql::Query kInsertWindow{
+    "monitors.insert_window", "INSERT INTO monitor_windows (monitor, start_ms, label, report) VALUES (?1, ?2, ?3, ?4)"};
+constexpr sql::Query kWindows{"monitors.windows",
+                              "SELECT report FROM monitor_windows WHERE monitor = ?1 ORDER BY start_ms"};
 
 Result<StoredMonitor> decode_monitor(std::string_view definition, StoredMonitor stored) {
   static_cast<NewMonitor&>(stored.monitor) = TM_TRY(json::decode<NewMonitor>(definition));

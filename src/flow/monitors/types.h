@@ -14,18 +14,20 @@
 
 namespace tidemill::monitors {
 
-// By which clock windows close: `event` follows the newest prediction's own time (replays, batches that arrive late), `wall` the server's clock.
+// By which clock windows close: `event` follows the newest prediction's own time (replays, batches that arrive late),
+// `wall` the server's clock.
 enum class Time { event, wall };
 BOOST_DESCRIBE_ENUM(Time, event, wall)
 
-// When drift is an alert. A feature has drifted when its PSI reaches `psi_alert` (0.25: "significant", Siddiqi 2006) and at least `rows_min` rows say so.
+// When drift is an alert. A feature has drifted when its PSI reaches `psi_alert` (0.25: "significant", Siddiqi 2006)
+// and at least `rows_min` rows say so.
 struct DriftRule {
   using json_defaults = void;
   double psi_alert = 0.25;
-  double score_psi_alert = 0.25;       // of the model's own output
-  std::int64_t rows_min = 500;         // windows with fewer rows are measured, but never an alert
-  std::int64_t features_min = 1;       // how many features must have drifted together
-  std::vector<std::string> features;   // only these count for alerts; empty = all
+  double score_psi_alert = 0.25;      // of the model's own output
+  std::int64_t rows_min = 500;        // windows with fewer rows are measured, but never an alert
+  std::int64_t features_min = 1;      // how many features must have drifted together
+  std::vector<std::string> features;  // only these count for alerts; empty = all
 };
 BOOST_DESCRIBE_STRUCT(DriftRule, (), (psi_alert, score_psi_alert, rows_min, features_min, features))
 
@@ -33,12 +35,12 @@ struct NewMonitor {
   using json_defaults = void;
   std::string name;
   std::string deployment;
-  std::string requirement;             // its rules are judged on the window's labelled rows; "" = none
-  std::string window = "day";          // "day", "week" (from Monday), "month", or a duration such as "6h"
-  std::int64_t utc_offset_minutes = 0; // where days begin: -300 is New York's winter
+  std::string requirement;              // its rules are judged on the window's labelled rows; "" = none
+  std::string window = "day";           // "day", "week" (from Monday), "month", or a duration such as "6h"
+  std::int64_t utc_offset_minutes = 0;  // where days begin: -300 is New York's winter
   Time time = Time::wall;
-  std::string maturity = "0s";         // how long after its end a window waits for labels
-  std::int64_t labels_min = 200;       // with fewer labelled rows the requirement is not judged
+  std::string maturity = "0s";    // how long after its end a window waits for labels
+  std::int64_t labels_min = 200;  // with fewer labelled rows the requirement is not judged
   DriftRule drift;
 };
 BOOST_DESCRIBE_STRUCT(NewMonitor, (),
@@ -90,7 +92,7 @@ struct Window {
   std::string deployment;
   std::string label;  // "2013-03", "2013-W09", "2013-03-01" or the start's time
   std::int64_t start_ms = 0;
-  std::int64_t end_ms = 0;  // exclusive
+  std::int64_t end_ms = 0;    // exclusive
   std::int64_t champion = 0;  // the version whose baseline drift was measured against
   Quality served;             // champion and candidate together: what callers got
   std::vector<VersionQuality> versions;
@@ -102,7 +104,7 @@ struct Window {
   std::int64_t closed_ms = 0;
 };
 BOOST_DESCRIBE_STRUCT(Window, (),
-                      (monitor, deployment, label, start_ms, end_ms, champion, served, versions, drift, score_drift, verdicts,
-                       alerts, alert_count, closed_ms))
+                      (monitor, deployment, label, start_ms, end_ms, champion, served, versions, drift, score_drift,
+                       verdicts, alerts, alert_count, closed_ms))
 
 }  // namespace tidemill::monitors

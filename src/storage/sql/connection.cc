@@ -33,7 +33,8 @@ std::string pragmas(bool writing, std::int64_t cache_kib) {
 Result<std::unique_ptr<Connection>> Connection::open(const std::filesystem::path& file, bool writing,
                                                      std::int64_t cache_kib) {
   sqlite3* handle = nullptr;
-  const int flags = SQLITE_OPEN_READWRITE | (writing ? SQLITE_OPEN_CREATE : 0) | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
+  const int flags =
+      SQLITE_OPEN_READWRITE | (writing ? SQLITE_OPEN_CREATE : 0) | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
   const int code = sqlite3_open_v2(file.c_str(), &handle, flags, nullptr);
   std::unique_ptr<Connection> connection(new Connection(handle));
   if (code != SQLITE_OK) {
@@ -99,21 +100,25 @@ Error Connection::error(std::string_view query_name) const {
     case SQLITE_CONSTRAINT_PRIMARYKEY:
     case SQLITE_CONSTRAINT_ROWID:
       return {Code::kAlreadyExists, "sql.not_unique", text, "Choose another name.", std::move(details)};
-    default: break;
+    default:
+      break;
   }
   switch (code & 0xFF) {
     case SQLITE_CONSTRAINT:
       return {Code::kFailedPrecondition, "sql.constraint", text, "", std::move(details)};
     case SQLITE_FULL:
-      return {Code::kExhausted, "storage.disk_full", text, "Free space on that disk, then try again.", std::move(details)};
+      return {Code::kExhausted, "storage.disk_full", text, "Free space on that disk, then try again.",
+              std::move(details)};
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
       return {Code::kUnavailable, "sql.busy", text, "Try again.", std::move(details)};
-    case SQLITE_TOOBIG: return {Code::kTooLarge, "sql.too_large", text, "Send less at once.", std::move(details)};
+    case SQLITE_TOOBIG:
+      return {Code::kTooLarge, "sql.too_large", text, "Send less at once.", std::move(details)};
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
       return {Code::kInternal, "sql.damaged", text, "Restore the database from a backup.", std::move(details)};
-    default: return {Code::kInternal, "sql.failed", text, "", std::move(details)};
+    default:
+      return {Code::kInternal, "sql.failed", text, "", std::move(details)};
   }
 }
 

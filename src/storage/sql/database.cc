@@ -116,14 +116,16 @@ Result<void> Database::migrate(std::string_view room, std::string_view text) {
   return write([&](Tx& tx) -> Result<void> {
     const std::int64_t known = TM_TRY(tx.integer(kCountSteps, 0, room));
     if (known > static_cast<std::int64_t>(steps.size())) {
-      return fail(Code::kFailedPrecondition, "sql.newer_schema",
-                  fmt::format("The data of {} was written by a newer version (step {} of {}).", room, known, steps.size()),
-                  "Start that version, or restore a backup made by this one.");
+      return fail(
+          Code::kFailedPrecondition, "sql.newer_schema",
+          fmt::format("The data of {} was written by a newer version (step {} of {}).", room, known, steps.size()),
+          "Start that version, or restore a backup made by this one.");
     }
     for (std::size_t i = 0; i < steps.size(); ++i) {
       const auto number = static_cast<std::int64_t>(i + 1);
       const std::string hash = sha256_hex(steps[i]);
-      const auto ran = TM_TRY(tx.one<std::string>(kGetStep, [](const Row& row) { return row.string(0); }, room, number));
+      const auto ran = TM_TRY(tx.one<std::string>(
+          kGetStep, [](const Row& row) { return row.string(0); }, room, number));
       if (ran && *ran != hash) {
         return fail(Code::kFailedPrecondition, "sql.step_changed",
                     fmt::format("Step {} of the schema of {} is not the one that made this data.", number, room),
@@ -158,7 +160,8 @@ Result<void> Database::read_erased(const std::function<void(Tx&)>& function) {
 
 Result<void> Database::write_erased(std::function<Result<void>(Tx&)> function) {
   if (impl_->writer().on_this_thread()) {
-    return fail(Code::kInternal, "sql.nested_write", "A write was started from within a write.", "Pass the Tx on instead.");
+    return fail(Code::kInternal, "sql.nested_write", "A write was started from within a write.",
+                "Pass the Tx on instead.");
   }
   std::promise<Result<void>> promise;
   auto future = promise.get_future();

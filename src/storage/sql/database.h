@@ -3,8 +3,9 @@
 //   auto run = db.write([&](sql::Tx& tx) -> Result<RunId> { TM_TRY(tx.exec(kInsertRun, id, name)); …; return id; });
 //   auto row = db.read([&](sql::Tx& tx) { return tx.one<Run>(kGetRun, read_run, id); });
 //
-// `write` returns only after the commit is on disk (SQLite in WAL mode with synchronous=FULL): what it acknowledged survives kill -9 and a
-// power cut. If the function returns an error, everything that it did is undone and nobody else's work is touched.
+// `write` returns only after the commit is on disk (SQLite in WAL mode with synchronous=FULL): what it acknowledged
+// survives kill -9 and a power cut. If the function returns an error, everything that it did is undone and nobody
+// else's work is touched.
 #pragma once
 
 #include <cstdint>
@@ -32,8 +33,8 @@ namespace tidemill::sql {
 struct Query {
   const char* name;
   const char* text;
-  bool kept = true;  // keep it prepared. false for the rare text that is put together at run time from constant parts (a search): it
-                     // is prepared anew each time, and only has to live as long as the call
+  bool kept = true;  // keep it prepared. false for the rare text that is put together at run time from constant parts
+                     // (a search): it is prepared anew each time, and only has to live as long as the call
 };
 
 // A value whose type is known at run time only, and several of them, bound to consecutive parameters.
@@ -82,18 +83,18 @@ class Row {
 
 class Connection;
 
-// A transaction in progress, read-only or writing. Belongs to one thread; never outlives the function it was given to. Hand it
-// on by reference to let other rooms join the same commit.
+// A transaction in progress, read-only or writing. Belongs to one thread; never outlives the function it was given to.
+// Hand it on by reference to let other rooms join the same commit.
 class Tx {
  public:
   Tx(Connection& connection, bool writing) : connection_(connection), writing_(writing) {}
   Tx(const Tx&) = delete;
   Tx& operator=(const Tx&) = delete;
 
-  // Runs a statement; returns how many rows it changed. Arguments are bound to ?1, ?2 …: integers, bool, double, text, Blob, Id, described
-  // enums (by name), and std::optional of these (empty = NULL). A NaN is bound as NULL by SQLite, so keep its bits
-  // in an INTEGER where it matters. A violated UNIQUE or PRIMARY KEY is kAlreadyExists, reason "sql.not_unique"; another constraint is
-  // kFailedPrecondition "sql.constraint"; a full disk kExhausted.
+  // Runs a statement; returns how many rows it changed. Arguments are bound to ?1, ?2 …: integers, bool, double, text,
+  // Blob, Id, described enums (by name), and std::optional of these (empty = NULL). A NaN is bound as NULL by SQLite,
+  // so keep its bits in an INTEGER where it matters. A violated UNIQUE or PRIMARY KEY is kAlreadyExists, reason
+  // "sql.not_unique"; another constraint is kFailedPrecondition "sql.constraint"; a full disk kExhausted.
   template <class... Args>
   [[nodiscard]] Result<std::int64_t> exec(const Query& query, const Args&... args) {
     Statement statement = TM_TRY(prepare(query));
@@ -129,22 +130,24 @@ class Tx {
   template <class T, class Read, class... Args>
   [[nodiscard]] Result<std::vector<T>> all(const Query& query, Read&& read, const Args&... args) {
     std::vector<T> rows;
-    TM_CHECK(each(query, [&](const Row& row) { rows.push_back(read(row)); }, args...));
+    TM_CHECK(each(
+        query, [&](const Row& row) { rows.push_back(read(row)); }, args...));
     return rows;
   }
 
   // Returns the first column of the first row as an integer, or `fallback` when there is no row or it is NULL.
   template <class... Args>
   [[nodiscard]] Result<std::int64_t> integer(const Query& query, std::int64_t fallback, const Args&... args) {
-    auto value = TM_TRY(one<std::optional<std::int64_t>>(query, [](const Row& r) { return r.maybe_integer(0); }, args...));
+    auto value = TM_TRY(one<std::optional<std::int64_t>>(
+        query, [](const Row& r) { return r.maybe_integer(0); }, args...));
     return value && *value ? **value : fallback;
   }
 
   // Returns the rowid of the last INSERT of this transaction.
   [[nodiscard]] std::int64_t last_row_id() const;
 
-  // Keeps `callback` and calls it once this transaction is on disk, on the writer's thread: keep it short, never let it write. Dropped if the
-  // transaction is undone.
+  // Keeps `callback` and calls it once this transaction is on disk, on the writer's thread: keep it short, never let it
+  // write. Dropped if the transaction is undone.
   void after_commit(std::function<void()> callback) { after_commit_.push_back(std::move(callback)); }
 
   [[nodiscard]] bool writing() const { return writing_; }
@@ -236,8 +239,9 @@ class Database {
   Database(const Database&) = delete;
   Database& operator=(const Database&) = delete;
 
-  // Brings the tables of `room` up to date. `steps` is the text of the room's schema.sql: numbered parts, each after a line `-- step N`
-  // (1, 2, 3 …), only ever appended. Steps that ran already are skipped; one whose text has changed since is kFailedPrecondition.
+  // Brings the tables of `room` up to date. `steps` is the text of the room's schema.sql: numbered parts, each after a
+  // line `-- step N` (1, 2, 3 …), only ever appended. Steps that ran already are skipped; one whose text has changed
+  // since is kFailedPrecondition.
   [[nodiscard]] Result<void> migrate(std::string_view room, std::string_view steps);
 
   // Runs `function(Tx&)` in a read snapshot on the calling thread and returns its Result.

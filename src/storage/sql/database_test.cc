@@ -101,7 +101,8 @@ TEST_F(DatabaseTest, CallsBackOnlyAfterACommit) {
 }
 
 TEST_F(DatabaseTest, AReaderCannotWrite) {
-  const auto refused = database_->read([&](Tx& tx) { return tx.exec(kInsert, "a", 1.0, std::optional<std::string>()); });
+  const auto refused =
+      database_->read([&](Tx& tx) { return tx.exec(kInsert, "a", 1.0, std::optional<std::string>()); });
   EXPECT_FALSE(refused);
   EXPECT_EQ(count(), 0);
 }
@@ -141,17 +142,17 @@ TEST_F(DatabaseTest, ABlockedWriterMakesTheQueueSayFull) {
 TEST_F(DatabaseTest, BindsAndReadsEveryType) {
   const std::string text("nul\0inside and 汉字", 19);
   ASSERT_TRUE(insert(text, -0.0));
-  const auto name = database_->read([](Tx& tx) {
-    return tx.one<std::string>(kNames, [](const Row& row) { return row.string(0); });
-  });
+  const auto name =
+      database_->read([](Tx& tx) { return tx.one<std::string>(kNames, [](const Row& row) { return row.string(0); }); });
   EXPECT_EQ(name.value().value(), text);
   const auto sign = database_->read([](Tx& tx) {
     return tx.one<double>({"points.value", "SELECT value FROM points"}, [](const Row& row) { return row.real(0); });
   });
   EXPECT_EQ(sign.value().value(), 0.0);
   const auto blob = database_->read([](Tx& tx) {
-    return tx.one<std::string>({"points.blob", "SELECT ?1"}, [](const Row& row) { return std::string(row.blob(0)); },
-                               Blob{std::string("\x00\xFF", 2)});
+    return tx.one<std::string>(
+        {"points.blob", "SELECT ?1"}, [](const Row& row) { return std::string(row.blob(0)); },
+        Blob{std::string("\x00\xFF", 2)});
   });
   EXPECT_EQ(blob.value().value(), std::string("\x00\xFF", 2));
 }
@@ -159,10 +160,12 @@ TEST_F(DatabaseTest, BindsAndReadsEveryType) {
 TEST_F(DatabaseTest, PreparesTextMadeAtRunTimeAnewEachTime) {
   ASSERT_TRUE(insert("a", 1.5));
   for (const char* column : {"name", "value"}) {  // both texts may come to lie at the same address
-    const std::string text = std::string("SELECT ") + column + " FROM points WHERE name = ?1 AND value < ?2 AND ?3 IS NULL";
+    const std::string text =
+        std::string("SELECT ") + column + " FROM points WHERE name = ?1 AND value < ?2 AND ?3 IS NULL";
     const auto found = database_->read([&](Tx& tx) {
-      return tx.one<std::string>({"points.made", text.c_str(), false}, [](const Row& row) { return row.string(0); },
-                                 Values{std::string("a"), 2.0, std::monostate()});
+      return tx.one<std::string>(
+          {"points.made", text.c_str(), false}, [](const Row& row) { return row.string(0); },
+          Values{std::string("a"), 2.0, std::monostate()});
     });
     EXPECT_EQ(found.value().value(), std::string(column) == "name" ? "a" : "1.5");
   }

@@ -42,9 +42,12 @@ Result<Tx::Statement> Tx::prepare(const Query& query) {
 
 Result<bool> Tx::step(Statement& statement) {
   switch (sqlite3_step(statement.handle)) {
-    case SQLITE_ROW: return true;
-    case SQLITE_DONE: return false;
-    default: return fail(connection_.error(statement.query->name));
+    case SQLITE_ROW:
+      return true;
+    case SQLITE_DONE:
+      return false;
+    default:
+      return fail(connection_.error(statement.query->name));
   }
 }
 

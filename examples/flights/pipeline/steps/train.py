@@ -1,6 +1,6 @@
 """Trains a LightGBM classifier and logs it with the plain MLflow client.
 
-    python train.py VIEW LABEL
+python train.py VIEW LABEL
 """
 
 import json
@@ -62,12 +62,14 @@ def main(view: str, label: str) -> None:
         score = model.predict_proba(matrix(newest, columns))[:, 1]
         truth = newest[label].to_numpy(dtype="int32")
         mlflow.log_params({**SETTINGS, "view": view, "train_rows": len(train), "test_rows": len(newest)})
-        mlflow.log_metrics({
-            "auc": roc_auc_score(truth, score),
-            "brier": brier_score_loss(truth, score),
-            "log_loss": log_loss(truth, score),
-            "train_base_rate": float(train[label].mean()),
-        })
+        mlflow.log_metrics(
+            {
+                "auc": roc_auc_score(truth, score),
+                "brier": brier_score_loss(truth, score),
+                "log_loss": log_loss(truth, score),
+                "train_base_rate": float(train[label].mean()),
+            }
+        )
         importance = sorted(zip(map(int, model.feature_importances_), (c["name"] for c in columns)), reverse=True)
         mlflow.log_dict({name: gain for gain, name in importance}, "importance.json")
         joblib.dump(model, step.output("model.joblib"))

@@ -2,7 +2,8 @@
 #
 #   Boost::headers (Asio, Beast, Describe) Boost::json Boost::url   fmt::fmt spdlog::spdlog
 #   OpenSSL::Crypto OpenSSL::SSL
-#   SQLite::SQLite3   CURL::libcurl   LibArchive::LibArchive   yaml-cpp   CLI11::CLI11   prometheus-cpp::core   simdjson::simdjson
+#   SQLite::SQLite3   CURL::libcurl   LibArchive::LibArchive   yaml-cpp   CLI11::CLI11   prometheus-cpp::core
+#   simdjson::simdjson
 #   PkgConfig::sodium PkgConfig::lmdb PkgConfig::zstd PkgConfig::xxhash   duckdb::duckdb   onnxruntime::onnxruntime
 set(Boost_NO_WARN_NEW_VERSIONS ON)
 set(THREADS_PREFER_PTHREAD_FLAG ON)

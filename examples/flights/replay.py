@@ -4,7 +4,8 @@ At the full hour T
   1. what became known since the hour before is handed in: flights that have landed, weather that was reported;
   2. the labels of the landed flights go to the predictions they belong to;
   3. the flights that should depart within [T, T + 1 h) are asked about, in one Open Inference Protocol request.
-A day after a month has ended its file is added to the dataset, and the replay holds its breath until the platform has done what it wants to do:
+A day after a month has ended its file is added to the dataset, and the replay holds its breath until the platform has
+done what it wants to do:
 close the window, retrain, test, begin a canary. Nothing here decides about any of that.
 """
 
@@ -149,7 +150,7 @@ class Replay:
         self._month += 1
 
     def _settle(self) -> None:
-        """Waits until the platform has nothing left to do: real hours pass for real trainings, not for replayed ones."""
+        """Waits until the platform has nothing left to do: real trainings take real time."""
         while not self._client.idle():
             time.sleep(0.02)
         self._canary = self._client.deployments.get(NAME).get("candidate") is not None

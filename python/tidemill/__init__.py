@@ -5,7 +5,8 @@
     >>> client.datasets.add("flights", "2013-01.csv")["number"]
     1
 
-One object holds all state: the `Client`. Inside a step of a pipeline, `tidemill.step()` gives inputs, outputs and parameters.
+One object holds all state: the `Client`. Inside a step of a pipeline, `tidemill.step()` gives inputs, outputs and
+parameters.
 Only the standard library is needed; importing takes a few milliseconds.
 """
 

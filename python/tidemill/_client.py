@@ -19,7 +19,8 @@ PathLike = Union[str, "os.PathLike[str]"]
 class Client:
     """Speaks with one server. Thread-safe.
 
-    Address and token default to TIDEMILL_URL and TIDEMILL_TOKEN. Methods return the server's JSON as plain dictionaries (their
+    Address and token default to TIDEMILL_URL and TIDEMILL_TOKEN. Methods return the server's JSON as plain
+    dictionaries (their
     fields stand in the reference, /api/openapi.json) and raise `TidemillError`.
     """
 
@@ -285,7 +286,8 @@ class Predictions(_Noun):
     def label(self, deployment: str, labels: Sequence[Mapping[str, Any]], *, until_ms: int | None = None) -> Json:
         """Sends labels that have become known: [{"id": …, "label": 0 or 1, "at_ms": …}]; the last one of an id wins.
 
-        `until_ms` says that every label known before it has now been sent; monitors on event time may close windows by it.
+        `until_ms` says that every label known before it has now been sent; monitors on event time may close windows
+        by it.
         """
         body: Json = {"labels": list(labels)}
         if until_ms is not None:

@@ -25,7 +25,8 @@ def path_of(*segments: object) -> str:
 class Transport:
     """Thread-safe: each thread has a connection of its own.
 
-    A request is sent again after a lost connection or a 429/503 only when it is safe to run twice: a GET, PUT or DELETE, or one whose caller says
+    A request is sent again after a lost connection or a 429/503 only when it is safe to run twice: a GET, PUT or
+    DELETE, or one whose caller says
     `repeatable` since the server knows duplicates of it (such as predictions and labels with ids).
     """
 

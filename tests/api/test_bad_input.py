@@ -1,6 +1,7 @@
 """Whatever is sent to whichever route: an answer below 500 that says what is wrong, and the server lives.
 
-The routes and the fields of their bodies come from the server's own OpenAPI document, so that a new route is tested as soon as it exists.
+The routes and the fields of their bodies come from the server's own OpenAPI document, so that a new route is tested
+as soon as it exists.
 """
 
 from __future__ import annotations

@@ -25,7 +25,8 @@ const quiet = [
 // Starts the server on a folder of its own; `stop()` ends it and removes the folder.
 export async function startServer(...flags) {
   const folder = mkdtempSync(path.join(tmpdir(), "tidemill-browser-"));
-  const child = spawn(binary, ["server", "--data", path.join(folder, "data"), "--port", "0", ...flags], { stdio: ["ignore", "pipe", "inherit"] });
+  const argv = ["server", "--data", path.join(folder, "data"), "--port", "0", ...flags];
+  const child = spawn(binary, argv, { stdio: ["ignore", "pipe", "inherit"] });
   const url = await new Promise((resolve, reject) => {
     let text = "";
     child.stdout.on("data", (piece) => {
@@ -53,7 +54,8 @@ export async function startBrowser() {
 
 // Opens a page and remembers everything that it complains about: errors on the console and refused resources.
 export async function open(browser, url, language) {
-  const context = await browser.newContext({ locale: language === "zh" ? "zh-CN" : "en-US", viewport: { width: 1280, height: 900 } });
+  const locale = language === "zh" ? "zh-CN" : "en-US";
+  const context = await browser.newContext({ locale, viewport: { width: 1280, height: 900 } });
   const page = await context.newPage();
   const faults = [];
   page.on("console", (message) => {
@@ -65,7 +67,8 @@ export async function open(browser, url, language) {
 }
 
 export async function post(url, pathname, body) {
-  const response = await fetch(url + pathname, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+  const headers = { "Content-Type": "application/json" };
+  const response = await fetch(url + pathname, { method: "POST", headers, body: JSON.stringify(body) });
   if (!response.ok) throw new Error(`${pathname}: ${response.status} ${await response.text()}`);
   return response.json();
 }

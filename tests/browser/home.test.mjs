@@ -4,7 +4,13 @@ import { after, before, describe, it } from "node:test";
 import { axeSource, open, pictures, post, startBrowser, startServer } from "./harness.mjs";
 
 const words = {
-  en: { title: "Tidemill", heading: "The loop", datasets: "Datasets", empty: "No window has closed yet", chain: "chain holds" },
+  en: {
+    title: "Tidemill",
+    heading: "The loop",
+    datasets: "Datasets",
+    empty: "No window has closed yet",
+    chain: "chain holds",
+  },
   zh: { title: "潮汐磨坊", heading: "闭环", datasets: "数据集", empty: "尚无关闭的窗口", chain: "链条完整" },
 };
 
@@ -43,7 +49,8 @@ describe("the home page", () => {
       await page.locator("[data-noun=datasets]").waitFor();
       await page.evaluate(axeSource);
       const found = await page.evaluate(() => globalThis.axe.run(document, { runOnly: ["wcag2a", "wcag2aa"] }));
-      assert.deepEqual(found.violations.map((violation) => `${violation.id}: ${violation.nodes.map((node) => node.html).join(" ")}`), []);
+      const told = found.violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(" ")}`);
+      assert.deepEqual(told, []);
       await context.close();
     });
   }

@@ -1,6 +1,7 @@
 """kill -9 of the server at random moments while the demo replays and retrains: nothing acknowledged is lost.
 
-The replay is a client like any other: it sends a request again when the answer was lost. What it was told is kept must be there in the end, once; no
+The replay is a client like any other: it sends a request again when the answer was lost. What it was told is kept
+must be there in the end, once; no
 step of a pipeline runs again after it was recorded as finished; and the loop closes all the same.
 """
 

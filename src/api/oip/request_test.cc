@@ -189,10 +189,9 @@ TEST(RequestTest, RefusesWhatItDoesNotKnow) {
       reason_of(
           hour(R"("shape":[1],"datatype":"FP64","data":[1]},{"name":"hour","shape":[1],"datatype":"FP64","data":[1])")),
       "oip.input_twice");
-  EXPECT_EQ(
-      reason_of(hour(
-          R"("shape":[1],"datatype":"FP64","data":[1]},{"name":"input","shape":[1,3],"datatype":"FP32","data":[1,2,3])")),
-      "oip.mixed_inputs");
+  EXPECT_EQ(reason_of(hour(R"("shape":[1],"datatype":"FP64","data":[1]},)"
+                           R"({"name":"input","shape":[1,3],"datatype":"FP32","data":[1,2,3])")),
+            "oip.mixed_inputs");
   std::string deep =
       hour(R"("shape":[1],"datatype":"FP64","data":)" + std::string(2000, '[') + "1" + std::string(2000, ']'));
   EXPECT_NE(reason_of(deep), "accepted");

@@ -33,7 +33,7 @@ class Year {
     const std::string command =
         fmt::format("OMP_NUM_THREADS=1 '{}' -W ignore '{}' '{}'", kPython.string(),
                     (kSource / "examples/flights/prepare.py").string(), folder_.path().string());
-    if (std::system(command.c_str()) != 0) return;
+    if (std::system(command.c_str()) != 0) return;  // allowed: paths of the test's own
     flights = tables->read_files(months("flights")).value();
     weather = tables->read_files(months("weather")).value();
     planes = tables->read_files({folder_.path() / "planes.csv"}).value();
@@ -177,6 +177,7 @@ TEST_F(FlightsTest, WindowsAreWhatDuckDbCountsUp) {
       const Frame theirs =
           year_->tables
               ->query({"windows",
+                       // sql: the column names are the test's own
                        fmt::format(
                            "SELECT a.{0}, a.sched_dep_ms, avg(f.late) AS value FROM asked a LEFT JOIN flights f "
                            "ON f.{0} = a.{0} AND f.landed_ms < a.sched_dep_ms AND f.landed_ms >= a.sched_dep_ms - {1} "
@@ -196,6 +197,7 @@ TEST_F(FlightsTest, WeatherIsWhatDuckDbFindsAsOf) {
     const Frame theirs =
         year_->tables
             ->query({"as_of",
+                     // sql: the column names are the test's own
                      fmt::format("WITH a AS (SELECT flight_id, row_number() OVER () AS n, origin, sched_dep_ms // "
                                  "3600000 * 3600000 AS tick FROM flights), "
                                  "w AS (SELECT origin, observed_ms + 55 * 60000 AS known_ms, {0} FROM weather) "

@@ -25,7 +25,8 @@ SETTINGS = {
     "random_state": 0,
     "deterministic": True,
     "force_row_wise": True,
-    # With two threads OpenMP spins at its barriers whenever somebody else holds a core, and training takes ten times as long.
+    # With two threads OpenMP spins at its barriers whenever somebody else holds a core, and training takes ten times
+    # as long.
     "n_jobs": 1,
 }
 

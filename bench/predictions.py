@@ -25,7 +25,7 @@ import time
 import urllib.request
 
 SOURCE = pathlib.Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(SOURCE))
+sys.path.insert(0, str(SOURCE / "tests"))
 
 import numpy as np  # noqa: E402
 import pyarrow as pa  # noqa: E402
@@ -33,9 +33,8 @@ import pyarrow.parquet as pq  # noqa: E402
 from skl2onnx import to_onnx  # noqa: E402
 from sklearn.datasets import make_classification  # noqa: E402
 from sklearn.ensemble import GradientBoostingClassifier  # noqa: E402
-
-from tests.support.server import Server, basic  # noqa: E402
-from tests.support.serving import Serving  # noqa: E402
+from support.server import Server, basic  # noqa: E402
+from support.serving import Serving  # noqa: E402
 
 COLUMNS = 20
 CONNECTIONS = (1, 8, 64)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import pathlib
+import sys
 import threading
 
 import numpy as np
 import pytest
 
-from tests.support.server import Server, basic
-from tests.support.serving import Serving, logistic, probability
+SOURCE = pathlib.Path(os.environ.get("TIDEMILL_SOURCE", pathlib.Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(SOURCE / "tests"))
 
-triton = pytest.importorskip("tritonclient.http")
+import tritonclient.http as triton  # noqa: E402
+from support.server import Server, basic  # noqa: E402
+from support.serving import Serving, logistic, probability  # noqa: E402
 
 PEOPLE = {"maria": "modeller", "anton": "approver"}
 

@@ -14,7 +14,7 @@ import struct
 import urllib.parse
 from typing import Any
 
-from tests.support.server import SOURCE, Client
+from .server import SOURCE, Client
 
 COLUMNS = {
     "columns": [

@@ -119,6 +119,11 @@ void Runs::log_async(RunId id, Batch batch, std::function<void(Result<void>)> do
       std::move(done));
 }
 
+Runs::~Runs() {
+  // Writes run in the order in which they were queued, so when an empty one is done the others are.
+  [[maybe_unused]] const auto done = database_.write([](sql::Tx&) -> Result<void> { return {}; });
+}
+
 Result<std::int64_t> Runs::key_id(sql::Tx& tx, std::string_view key) {
   std::string name(key);
   {

@@ -57,6 +57,11 @@ class Runs {
                                                             blobs::Store& blobs, const Clock& clock,
                                                             Limits limits = {});
 
+  // Waits for what log_async has queued, which refers to this.
+  ~Runs();
+  Runs(const Runs&) = delete;
+  Runs& operator=(const Runs&) = delete;
+
   // --- experiments ---
 
   // kAlreadyExists when the name is taken, also by a deleted one. Event experiments.created.

@@ -398,6 +398,17 @@ TEST_F(RunsTest, ManyWritersAtOnceLoseNothing) {
   EXPECT_EQ(points, kWrites);
 }
 
+TEST_F(RunsTest, EndsOnlyAfterWhatIsQueued) {
+  const RunId id = start();
+  std::atomic<int> done = 0;
+  for (int i = 0; i < 50; ++i) {
+    runs_->log_async(id, {{{{1, 1, i}, "m", "", "", ""}}, {}, {}},
+                     [&](Result<void> result) { done += result ? 1 : 0; });
+  }
+  runs_.reset();
+  EXPECT_EQ(done, 50);
+}
+
 class ArtefactsTest : public RunsTest {
  protected:
   Result<Artefact> put(std::string_view path, const std::string& content = "x") {

@@ -31,6 +31,7 @@ from mlflow_support import call, mlflow_server  # noqa: E402
 from tests.support.server import Server  # noqa: E402
 
 BATCH = 1_000
+WARMING = 40  # requests before anything is measured
 KEYS = 10  # curves that a batch adds to
 
 # What is sent, by name: how a request's body is made, where it goes, and on how many connections. `n` counts the
@@ -110,6 +111,8 @@ def measure(url: str, seconds: int, folder: pathlib.Path) -> Figures:
     status, answer = call(url, "POST", "runs/create", {"experiment_id": "0", "start_time": 1})
     assert status == 200, answer
     run = answer["run"]["info"]["run_id"]
+    for _ in range(WARMING):  # each on a connection of its own, so that every worker of the peer gets its share
+        assert call(url, "GET", "runs/get", query={"run_id": run})[0] == 200
     figures: Figures = {}
     for case, (_, _, connections) in CASES.items():
         wrk(url, case, run, 1, 1, folder)  # warm

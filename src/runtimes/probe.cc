@@ -18,6 +18,11 @@ namespace {
 
 constexpr std::uint64_t kReportBytesMax = 16u << 20;
 constexpr int kArguments = 6;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kLimitsMemory = false;  // the sanitizers' shadow memory alone is larger than any limit
+#else
+constexpr bool kLimitsMemory = true;
+#endif
 
 // What goes from the probe to the server.
 struct Report {
@@ -46,14 +51,11 @@ Result<Probe> look(const std::filesystem::path& library, const std::filesystem::
   return probe;
 }
 
-void limit_memory([[maybe_unused]] std::uint64_t bytes) {
+void limit_memory(std::uint64_t bytes) {
   const rlimit no_core{0, 0};
   setrlimit(RLIMIT_CORE, &no_core);
-#if !defined(__SANITIZE_ADDRESS__) && \
-    !defined(__SANITIZE_THREAD__)  // their shadow memory alone is larger than any limit
   const rlimit memory{bytes, bytes};
-  setrlimit(RLIMIT_AS, &memory);
-#endif
+  if (kLimitsMemory) setrlimit(RLIMIT_AS, &memory);
 }
 
 std::unexpected<Error> refused(std::string message) {
@@ -96,7 +98,7 @@ Result<Probe> Prober::accept(const std::filesystem::path& model) const {
                std::to_string(limits_.memory_bytes_max)};
   spec.work_folder = folder.path().string();
   spec.log_file = (folder.path() / "log").string();
-  spec.limits.memory_bytes = static_cast<std::int64_t>(limits_.memory_bytes_max);
+  if (kLimitsMemory) spec.limits.memory_bytes = static_cast<std::int64_t>(limits_.memory_bytes_max);
   spec.time_limit_ms = limits_.time_ms_max;
   spec.grace_ms = 0;
   const jobs::ProcessResult result = TM_TRY(executor_.run(spec));

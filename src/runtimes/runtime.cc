@@ -1,5 +1,7 @@
 #include "runtimes/runtime.h"
 
+#include <utility>
+
 #include "base/files.h"
 #include "runtimes/library.h"
 #include "runtimes/onnx_file.h"
@@ -26,7 +28,8 @@ Runtime::Runtime(std::shared_ptr<const Library> library) : library_(std::move(li
 Runtime::~Runtime() = default;
 
 Result<std::shared_ptr<Runtime>> Runtime::create(const std::filesystem::path& library) {
-  return std::shared_ptr<Runtime>(new Runtime(TM_TRY(Library::open(library))));
+  auto opened = TM_TRY(Library::open(library));  // before `new`, whose memory an early return would leak
+  return std::shared_ptr<Runtime>(new Runtime(std::move(opened)));
 }
 
 Result<std::shared_ptr<const Session>> Runtime::load(const std::filesystem::path& file,
@@ -34,7 +37,8 @@ Result<std::shared_ptr<const Session>> Runtime::load(const std::filesystem::path
   const FileLimits limits;
   const std::string bytes = TM_TRY(read_file(file, limits.file_bytes_max));
   TM_TRY(inspect_onnx_bytes(bytes, limits));  // the file may have been changed since it was accepted
-  return std::shared_ptr<const Session>(new Session(TM_TRY(Session::Impl::create(library_, bytes, options))));
+  auto loaded = TM_TRY(Session::Impl::create(library_, bytes, options));  // before `new`, as above
+  return std::shared_ptr<const Session>(new Session(std::move(loaded)));
 }
 
 const std::string& Runtime::version() const { return library_->version(); }

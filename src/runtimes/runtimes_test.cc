@@ -264,7 +264,9 @@ TEST_F(Runtimes, EveryTruncationIsRefusedOrStillLoads) {
 }
 
 TEST_F(Runtimes, TheProbeTellsWhatAModelIs) {
-  const auto seen = probe(test::logistic({1, 1, 1}, 0)).value();
+  const auto answer = probe(test::logistic({1, 1, 1}, 0));
+  ASSERT_TRUE(answer) << answer.error().text();
+  const Probe& seen = *answer;
   EXPECT_EQ(seen.columns, 3);
   EXPECT_EQ(seen.inputs[0].name, "input");
   ASSERT_TRUE(seen.score_rule);

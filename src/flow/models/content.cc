@@ -55,8 +55,9 @@ Result<std::shared_ptr<const Scorer>> Models::scorer(std::string_view model_name
                 "Register a version with its columns.json.");
   }
   auto session = TM_TRY(parts_.runtime->load(TM_TRY(onnx_file(model_name, number))));
+  auto encoder = TM_TRY(Encoder::create(found.columns));
   auto scorer = std::make_shared<const Scorer>(
-      Scorer{found.model, number, std::move(session), TM_TRY(Encoder::create(found.columns)), found.label_column});
+      Scorer{found.model, number, std::move(session), std::move(encoder), found.label_column});
   const std::lock_guard lock(mutex_);
   std::erase_if(scorers_, [](const auto& entry) { return entry.second.expired(); });
   scorers_[key] = scorer;

@@ -51,6 +51,7 @@ struct Flags {
 void add_flags(CLI::App& app, Flags& flags) {
   Config& config = flags.config;
   app.add_option("--data", flags.data, "Folder that holds everything; made with mode 0700");
+  app.add_option("--blobs", config.blobs, "Keep artefacts, data and models in a bucket: s3://BUCKET/PREFIX");
   app.add_option("--host", config.host, "Address to listen at (127.0.0.1); any but a loopback address needs accounts");
   app.add_option("--port", config.port, "Port (7070); 0 takes a free one");
   app.add_option("--name", config.names, "A further host name that this server answers to")->expected(1)->take_all();

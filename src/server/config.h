@@ -18,6 +18,7 @@
 #include "flow/predictions/predictions.h"
 #include "flow/runs/types.h"
 #include "jobs/jobs.h"
+#include "storage/blobs/s3.h"
 #include "storage/tables/tables.h"
 
 namespace tidemill::server {
@@ -29,6 +30,7 @@ struct Settings {
   access::Options access;
   jobs::JobsOptions jobs;
   tables::Options tables;
+  blobs::S3Settings s3;
   datasets::Settings datasets;
   features::Settings features;
   pipelines::Limits pipelines;
@@ -38,10 +40,11 @@ struct Settings {
   oip::Settings oip;
 };
 BOOST_DESCRIBE_STRUCT(Settings, (),
-                      (http, access, jobs, tables, datasets, features, pipelines, runs, predictions, monitors, oip))
+                      (http, access, jobs, tables, s3, datasets, features, pipelines, runs, predictions, monitors, oip))
 
 struct Config {
   std::filesystem::path data;
+  std::string blobs;  // "s3://bucket/prefix"; empty: the folder `blobs` of data
   std::string host = "127.0.0.1";
   std::uint16_t port = 7070;
   std::vector<std::string> names;  // further Host names to answer to

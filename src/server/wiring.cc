@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cstdlib>
 #include <optional>
 #include <utility>
 
@@ -48,6 +49,7 @@
 #include "runtimes/runtime.h"
 #include "server/console_assets.h"
 #include "server/data_folder.h"
+#include "storage/blobs/s3.h"
 #include "storage/blobs/store.h"
 #include "storage/kv/kv.h"
 #include "storage/sql/database.h"
@@ -69,6 +71,7 @@ struct Platform::Rooms {
   explicit Rooms(Config config_, DataFolder data_) : config(std::move(config_)), data(std::move(data_)) {}
 
   Result<void> make_rooms();
+  Result<std::unique_ptr<blobs::Store>> open_blobs() const;
   void make_runtime();
   Result<void> make_serving();
   void lend_steps();
@@ -110,7 +113,7 @@ struct Platform::Rooms {
 
 Result<void> Platform::Rooms::make_rooms() {
   database = TM_TRY(sql::Database::open(data / "tidemill.db"));
-  blobs = TM_TRY(blobs::LocalStore::create(data / "blobs"));
+  blobs = TM_TRY(open_blobs());
   tables::Options rows = config.settings.tables;
   if (!config.libraries.empty()) rows.library = config.libraries / "libduckdb.so";
   rows.folders = {data.path()};
@@ -136,6 +139,15 @@ Result<void> Platform::Rooms::make_rooms() {
   triggers = TM_TRY(triggers::Triggers::create(*database, *events, *pipelines, clock));
   lend_steps();
   return {};
+}
+
+Result<std::unique_ptr<blobs::Store>> Platform::Rooms::open_blobs() const {
+  if (config.blobs.empty()) return blobs::LocalStore::create(data / "blobs");
+  const auto environment = [](const char* name) {
+    const char* value = std::getenv(name);
+    return value == nullptr ? std::nullopt : std::optional<std::string>(value);
+  };
+  return blobs::S3Store::create(TM_TRY(blobs::s3_bucket(config.blobs, config.settings.s3, environment)), clock);
 }
 
 void Platform::Rooms::make_runtime() {

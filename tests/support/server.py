@@ -82,13 +82,23 @@ def basic(name: str, password: str) -> str:
 
 
 class Server:
-    """`tidemill server` on `folder`; flags as on the command line. Its standard error goes to folder.log beside it."""
+    """`tidemill server` on `folder`; flags as on the command line. Its standard error goes to folder.log beside it.
 
-    def __init__(self, folder: pathlib.Path, flags: list[str] | None = None, python: str = PYTHON) -> None:
+    `env` is added to this process's environment.
+    """
+
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        flags: list[str] | None = None,
+        python: str = PYTHON,
+        env: dict[str, str] | None = None,
+    ) -> None:
         self.folder = folder
         self.log = folder.with_name(folder.name + ".log")
         self.flags = flags or []
         self.python = python
+        self.env = os.environ | (env or {})
         self.process: subprocess.Popen[str] | None = None
         self.url, self.host, self.port = "", "", 0
         self.started_s = 0.0  # how long the last start took
@@ -107,7 +117,12 @@ class Server:
         begun = time.monotonic()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*argv, *self.flags], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True
+                [*argv, *self.flags],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env=self.env,
             )
         line = self._ready_line()
         found = READY.match(line)

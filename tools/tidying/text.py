@@ -19,7 +19,7 @@ BANNED: list[tuple[str, tuple[str, ...], str]] = [
     (r"\bpopen\s*\(", (), _SHELL),
     (
         r"(?<![\w.>])(?:::)?(?:v?fork|posix_spawnp?|exec[lv][pe]{0,2})\s*\(",
-        ("src/jobs/", "src/cli/", "_test.cc"),
+        ("src/jobs/", "src/cli/", "_test.cc", "_test.h"),
         _SHELL,
     ),
     (r"\b(?:strcpy|strcat|sprintf|vsprintf|gets|strncpy|strncat)\s*\(", (), "std::string, fmt::format"),

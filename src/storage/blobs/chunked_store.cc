@@ -38,7 +38,7 @@ class Cutter {
   Result<void> take(std::string_view bytes) {
     whole_.update(bytes);
     const std::string hex = sha256_hex(bytes);
-    if (TM_TRY(batch_.add(Kind::chunk, hex, bytes))) bytes_new_ += bytes.size();
+    TM_CHECK(batch_.add(Kind::chunk, hex, bytes));
     manifest_.bytes += bytes.size();
     manifest_.chunks.push_back({hex, bytes.size()});
     return {};
@@ -56,7 +56,6 @@ class Cutter {
     return taken;
   }
   [[nodiscard]] const Manifest& manifest() const { return manifest_; }
-  [[nodiscard]] std::uint64_t bytes_new() const { return bytes_new_; }
   [[nodiscard]] BlobId id() { return BlobId::trusted(to_hex(whole_.finish())); }
 
  private:
@@ -64,7 +63,6 @@ class Cutter {
   const ChunkSizes sizes_;
   Sha256 whole_;
   Manifest manifest_;
-  std::uint64_t bytes_new_ = 0;
 };
 
 Result<void> write_all(int descriptor, std::string_view bytes, const std::filesystem::path& path) {
@@ -101,14 +99,14 @@ Result<Stored> ChunkedStore::put(const Source& source) {
     filled -= taken;
   }
   if (cutter.manifest().chunks.empty()) TM_CHECK(cutter.take({}));
-  TM_CHECK(batch->commit());
+  const std::uint64_t bytes_new = TM_TRY(batch->commit());
   const BlobId id = cutter.id();
   if (cutter.manifest().chunks.size() > 1) {
     const auto manifest_batch = TM_TRY(objects_->begin());
     TM_CHECK(manifest_batch->add(Kind::manifest, id.str(), write_manifest(cutter.manifest())));
     TM_CHECK(manifest_batch->commit());
   }
-  return Stored{id, cutter.manifest().bytes, cutter.bytes_new()};
+  return Stored{id, cutter.manifest().bytes, bytes_new};
 }
 
 Result<Stored> ChunkedStore::put_file(const std::filesystem::path& path) {
@@ -243,14 +241,18 @@ Result<Health> ChunkedStore::check() const {
   return health;
 }
 
-Result<std::unique_ptr<Store>> LocalStore::create(const std::filesystem::path& root, Options options) {
-  const ChunkSizes& sizes = options.sizes;
-  if (sizes.bytes_min < 64 || sizes.bytes_min > sizes.bytes_wanted || sizes.bytes_wanted > sizes.bytes_max ||
-      sizes.bytes_max > kChunkBytesMax || (sizes.bytes_wanted & (sizes.bytes_wanted - 1)) != 0) {
-    return fail(Code::kInvalidArgument, "blobs.bad_sizes",
-                "The chunk sizes must rise from at least 64 bytes to at most 64 MiB, the wanted one a power of two.",
-                "Leave them as they are.");
+Result<void> check_chunk_sizes(const ChunkSizes& sizes) {
+  if (sizes.bytes_min >= 64 && sizes.bytes_min <= sizes.bytes_wanted && sizes.bytes_wanted <= sizes.bytes_max &&
+      sizes.bytes_max <= kChunkBytesMax && (sizes.bytes_wanted & (sizes.bytes_wanted - 1)) == 0) {
+    return {};
   }
+  return fail(Code::kInvalidArgument, "blobs.bad_sizes",
+              "The chunk sizes must rise from at least 64 bytes to at most 64 MiB, the wanted one a power of two.",
+              "Leave them as they are.");
+}
+
+Result<std::unique_ptr<Store>> LocalStore::create(const std::filesystem::path& root, Options options) {
+  TM_CHECK(check_chunk_sizes(options.sizes));
   TM_CHECK(make_folder(root));
   return std::make_unique<ChunkedStore>(TM_TRY(local_objects(root)), options);
 }

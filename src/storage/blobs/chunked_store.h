@@ -14,6 +14,9 @@
 
 namespace tidemill::blobs {
 
+// kInvalidArgument "blobs.bad_sizes" for sizes that do not rise or leave their bounds.
+[[nodiscard]] Result<void> check_chunk_sizes(const ChunkSizes& sizes);
+
 // A blob of one chunk has no manifest: its id is the chunk's. Immutable but for its objects: any thread.
 class ChunkedStore final : public Store {
  public:

@@ -86,8 +86,8 @@ class LocalBatch final : public Batch {
   LocalBatch& operator=(const LocalBatch&) = delete;
   ~LocalBatch() override;
 
-  Result<bool> add(Kind kind, const std::string& hex, std::string_view bytes) override;
-  Result<void> commit() override;
+  Result<void> add(Kind kind, const std::string& hex, std::string_view bytes) override;
+  Result<std::uint64_t> commit() override;
 
  private:
   struct Written {
@@ -104,21 +104,22 @@ class LocalBatch final : public Batch {
   std::vector<Written> written_;
   std::set<std::pair<Kind, std::string>> added_;
   std::set<Shelf> reused_unsynced_;
+  std::uint64_t bytes_new_ = 0;
 };
 
 LocalBatch::~LocalBatch() {
   for (const auto& file : written_) ::unlink(file.temporary.c_str());
 }
 
-Result<bool> LocalBatch::add(Kind kind, const std::string& hex, std::string_view bytes) {
-  if (added_.contains({kind, hex})) return false;
+Result<void> LocalBatch::add(Kind kind, const std::string& hex, std::string_view bytes) {
+  if (added_.contains({kind, hex})) return {};
   const auto there = TM_TRY(objects_.size(kind, hex));
   if (there == bytes.size() && TM_TRY(objects_.get(kind, hex, bytes.size())) == bytes) {
     // Another batch may have named it and not be done syncing: then this one must sync the folder, too.
     const unsigned shelf = shelf_of(hex);
     if (objects_.unsynced(kind, shelf) > 0 || !objects_.known_synced(kind, shelf))
       reused_unsynced_.emplace(kind, shelf);
-    return false;
+    return {};
   }
   const fs::path temporary = objects_.root() / "incoming" / generate_hex_id();
   const FileDescriptor file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0400));
@@ -126,7 +127,8 @@ Result<bool> LocalBatch::add(Kind kind, const std::string& hex, std::string_view
   written_.push_back({kind, hex, temporary});
   TM_CHECK(write_all(file.get(), bytes, temporary));
   added_.emplace(kind, hex);
-  return true;
+  bytes_new_ += bytes.size();
+  return {};
 }
 
 Result<void> LocalBatch::sync_contents() {
@@ -159,7 +161,7 @@ Result<void> LocalBatch::name_all(std::set<Shelf>& renamed_into) {
   return {};
 }
 
-Result<void> LocalBatch::commit() {
+Result<std::uint64_t> LocalBatch::commit() {
   TM_CHECK(sync_contents());
   std::set<Shelf> renamed_into;
   auto done = name_all(renamed_into);
@@ -173,11 +175,10 @@ Result<void> LocalBatch::commit() {
     }
   }
   // After a failure the names stay suspect: the counts are left up, so later batches sync these folders themselves.
-  if (done) {
-    for (const auto& [kind, shelf] : renamed_into) --objects_.unsynced(kind, shelf);
-    for (const auto& [kind, shelf] : shelves) objects_.known_synced(kind, shelf) = true;
-  }
-  return done;
+  if (!done) return fail(std::move(done).error());
+  for (const auto& [kind, shelf] : renamed_into) --objects_.unsynced(kind, shelf);
+  for (const auto& [kind, shelf] : shelves) objects_.known_synced(kind, shelf) = true;
+  return bytes_new_;
 }
 
 Result<void> LocalObjects::prepare() {

@@ -1,5 +1,4 @@
-// Where chunks and manifests lie: named objects, written once. A folder today; an S3 bucket fits behind the same five
-// functions. Private to this room.
+// Where chunks and manifests lie: named objects, written once, in a folder or in a bucket. Private to this room.
 #pragma once
 
 #include <cstdint>
@@ -20,11 +19,12 @@ enum class Kind { chunk, manifest };
 class Batch {
  public:
   virtual ~Batch() = default;
-  // Writes the object unless one with the same bytes is there already; returns whether it was new. An object of that
-  // name with other bytes (a damaged one) is written anew.
-  [[nodiscard]] virtual Result<bool> add(Kind kind, const std::string& hex, std::string_view bytes) = 0;
-  // Returns after all objects of the batch, also those that were there, are durable under their names.
-  [[nodiscard]] virtual Result<void> commit() = 0;
+  // Takes the object, to be written unless one with the same bytes is there already. An object of that name with other
+  // bytes (a damaged one) is written anew. May return an error of one added before.
+  [[nodiscard]] virtual Result<void> add(Kind kind, const std::string& hex, std::string_view bytes) = 0;
+  // Returns after all objects of the batch, also those that were there, are durable under their names: how many bytes
+  // had to be written.
+  [[nodiscard]] virtual Result<std::uint64_t> commit() = 0;
 };
 
 // All functions may be called from any thread.

@@ -15,6 +15,7 @@
 
 #include "base/files.h"
 #include "base/hash.h"
+#include "storage/blobs/bytes_test.h"
 #include "storage/blobs/store.h"
 
 namespace tidemill::blobs {
@@ -27,16 +28,6 @@ struct StoreKind {
   // is none.
   std::function<bool(const std::filesystem::path& folder, const std::string& hex, bool remove)> damage;
 };
-
-inline std::string random_text(std::size_t bytes, std::uint64_t seed) {
-  std::mt19937_64 random(seed);
-  std::string text(bytes, '\0');
-  for (std::size_t i = 0; i < bytes; i += 8) {
-    const std::uint64_t word = random();
-    for (std::size_t j = i; j < std::min(bytes, i + 8); ++j) text[j] = static_cast<char>(word >> (8 * (j - i)));
-  }
-  return text;
-}
 
 class StoreConformance : public testing::TestWithParam<StoreKind> {
  protected:

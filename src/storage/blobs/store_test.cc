@@ -1,38 +1,17 @@
 #include "storage/blobs/store.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/files.h"
+#include "storage/blobs/bytes_test.h"
 #include "storage/blobs/chunker.h"
 #include "storage/blobs/manifest.h"
-#include "storage/blobs/store_conformance.h"
 
 namespace tidemill::blobs {
 namespace {
-
-bool damage_local(const std::filesystem::path& folder, const std::string& hex, bool remove) {
-  for (const char* kind : {"chunks", "blobs"}) {
-    const auto path = folder / kind / hex.substr(0, 2) / hex;
-    if (!std::filesystem::exists(path)) continue;
-    if (remove) return std::filesystem::remove(path);
-    std::filesystem::permissions(path, std::filesystem::perms::owner_all);
-    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
-    file.seekg(40);
-    const int byte = file.get();
-    file.seekp(40);
-    file.put(static_cast<char>(byte ^ 1));
-    return file.good();
-  }
-  return false;
-}
-
-INSTANTIATE_TEST_SUITE_P(Local, StoreConformance,
-                         testing::Values(StoreKind{
-                             "local",
-                             [](const auto& folder, Options options) { return LocalStore::create(folder, options); },
-                             damage_local}),
-                         [](const auto& kind) { return kind.param.name; });
 
 TEST(Chunker, SizesStayWithinTheirBoundsAndNearTheWantedOne) {
   const ChunkSizes sizes;

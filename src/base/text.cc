@@ -1,5 +1,7 @@
 #include "base/text.h"
 
+#include <cctype>
+
 namespace tidemill {
 namespace {
 
@@ -44,6 +46,33 @@ std::string printable_utf8(std::string_view bytes, std::size_t bytes_max) {
     bytes.remove_prefix(length == 0 ? 1 : length);
   }
   return out;
+}
+
+std::string without_folders(std::string_view words) {
+  const auto in_name = [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 || (c & 0x80) != 0 ||
+           std::string_view("._-+~%@=").find(c) != std::string_view::npos;
+  };
+  std::string told;
+  std::size_t i = 0;
+  while (i < words.size()) {
+    const char before = i == 0 ? ' ' : words[i - 1];
+    if (words[i] != '/' || in_name(before) || before == '/' || before == ':') {
+      told += words[i++];
+      continue;
+    }
+    std::size_t end = i;
+    while (end < words.size() && (words[end] == '/' || in_name(words[end]))) ++end;
+    std::string_view path = words.substr(i, end - i);
+    std::string_view tail;
+    while (path.size() > 1 && (path.ends_with('.') || path.ends_with('/'))) {  // the sentence's own full stop
+      tail = words.substr(i + path.size() - 1, tail.size() + 1);
+      path.remove_suffix(1);
+    }
+    told.append(path.substr(path.rfind('/') + (path.size() > 1 ? 1 : 0))).append(tail);
+    i = end;
+  }
+  return told;
 }
 
 }  // namespace tidemill

@@ -11,4 +11,8 @@ namespace tidemill {
 // characters become spaces, and "…" ends a text that was cut, never within a character.
 [[nodiscard]] std::string printable_utf8(std::string_view bytes, std::size_t bytes_max);
 
+// Returns `words` with each absolute path of this machine cut down to its last part: "'/srv/data/uploads/a.csv' is too
+// short" becomes "'a.csv' is too short". For messages that leave the server. URLs stay as they are.
+[[nodiscard]] std::string without_folders(std::string_view words);
+
 }  // namespace tidemill

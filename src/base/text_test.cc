@@ -26,5 +26,21 @@ TEST(PrintableUtf8, CutsBetweenCharacters) {
   EXPECT_EQ(printable_utf8("磨", 2), "");
 }
 
+TEST(WithoutFolders, KeepsTheLastPartOfAPath) {
+  EXPECT_EQ(without_folders("Could not write '/srv/d 1/a.upload': No space."),
+            "Could not write 'd 1/a.upload': No space.");
+  EXPECT_EQ(without_folders("File '/srv/data/uploads/a.csv' is short"), "File 'a.csv' is short");
+  EXPECT_EQ(without_folders("/onnxruntime_src/core/bfc_arena.cc:360 void f() failed"),
+            "bfc_arena.cc:360 void f() failed");
+  EXPECT_EQ(without_folders("Look into /var/lib/tidemill."), "Look into tidemill.");
+  EXPECT_EQ(without_folders("/模型/潮汐.onnx"), "潮汐.onnx");
+}
+
+TEST(WithoutFolders, LeavesTheRestAlone) {
+  for (const char* words : {"", "/", "a/b", "1/2 of 3", "http://host/a/b", "s3://bucket/key", "GET 'x' / 'y'"}) {
+    EXPECT_EQ(without_folders(words), words);
+  }
+}
+
 }  // namespace
 }  // namespace tidemill

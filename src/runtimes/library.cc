@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <fmt/format.h>
 
+#include "base/text.h"
 #include "runtimes/runtime.h"
 
 namespace tidemill::runtimes {
@@ -69,7 +70,7 @@ Library::~Library() {
 
 Result<void> Library::check(OrtStatus* status, Code code, std::string_view reason, std::string_view what) const {
   if (status == nullptr) return {};
-  const std::string words = api_->GetErrorMessage(status);
+  const std::string words = without_folders(api_->GetErrorMessage(status));  // of the machine it was built on
   api_->ReleaseStatus(status);
   return fail(
       code, std::string(reason), fmt::format("{}: {}.", what, words),

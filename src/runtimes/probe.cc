@@ -58,6 +58,12 @@ void limit_memory(std::uint64_t bytes) {
   if (kLimitsMemory) setrlimit(RLIMIT_AS, &memory);
 }
 
+std::unexpected<Error> stopping() {
+  return fail(Code::kUnavailable, "runtimes.stopping",
+              "The server is stopping, so the model was not checked to its end.",
+              "Send it again when the server is back.");
+}
+
 std::unexpected<Error> refused(std::string message) {
   return fail(Code::kInvalidArgument, "runtimes.model_invalid", std::move(message),
               "Try the file with the Python package onnxruntime, and export it anew.");
@@ -85,6 +91,27 @@ Prober::Prober(const jobs::Executor& executor, std::filesystem::path library, st
                ProbeLimits limits, FileLimits files)
     : executor_(executor), library_(std::move(library)), program_(std::move(program)), limits_(limits), files_(files) {}
 
+void Prober::stop() const {
+  const std::lock_guard lock(mutex_);
+  stopping_ = true;
+  for (jobs::Process* process : running_) process->kill();
+}
+
+Result<jobs::ProcessResult> Prober::run(const jobs::ProcessSpec& spec) const {
+  std::unique_ptr<jobs::Process> process;
+  {
+    const std::lock_guard lock(mutex_);
+    if (stopping_) return stopping();
+    process = TM_TRY(executor_.start(spec));
+    running_.insert(process.get());
+  }
+  auto result = process->wait();
+  const std::lock_guard lock(mutex_);
+  running_.erase(process.get());
+  if (stopping_ && (!result || !result->succeeded())) return stopping();
+  return result;
+}
+
 Result<Probe> Prober::accept(const std::filesystem::path& model) const {
   TM_TRY(inspect_onnx(model, files_));
   const TemporaryFolder folder = TM_TRY(TemporaryFolder::create());
@@ -101,7 +128,7 @@ Result<Probe> Prober::accept(const std::filesystem::path& model) const {
   if (kLimitsMemory) spec.limits.memory_bytes = static_cast<std::int64_t>(limits_.memory_bytes_max);
   spec.time_limit_ms = limits_.time_ms_max;
   spec.grace_ms = 0;
-  const jobs::ProcessResult result = TM_TRY(executor_.run(spec));
+  const jobs::ProcessResult result = TM_TRY(run(spec));
   if (!result.succeeded()) {
     return refused(
         fmt::format("The model could not be loaded in a process of its own. {}", jobs::describe(result, spec)));

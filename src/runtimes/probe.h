@@ -4,7 +4,9 @@
 #include <boost/describe.hpp>
 #include <cstdint>
 #include <filesystem>
+#include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -45,12 +47,21 @@ class Prober {
   // Waits for the probe; any thread.
   [[nodiscard]] Result<Probe> accept(const std::filesystem::path& model) const;
 
+  // Kills the probes that run; they and all later ones are kUnavailable, reason "runtimes.stopping". Any thread.
+  void stop() const;
+
  private:
+  [[nodiscard]] Result<jobs::ProcessResult> run(const jobs::ProcessSpec& spec) const;
+
   const jobs::Executor& executor_;
   const std::filesystem::path library_;
   const std::filesystem::path program_;
   const ProbeLimits limits_;
   const FileLimits files_;
+
+  mutable std::mutex mutex_;
+  mutable std::set<jobs::Process*> running_;  // guarded by mutex_, as the next
+  mutable bool stopping_ = false;
 };
 
 // The probe's side: `PROGRAM __probe LIBRARY MODEL REPORT MEMORY_BYTES` loads the model and writes what it saw, or why

@@ -1,6 +1,10 @@
 #include <gtest/gtest.h>
 
+#include <sys/stat.h>
+
+#include <chrono>
 #include <cmath>
+#include <future>
 #include <thread>
 
 #include "base/files.h"
@@ -304,6 +308,23 @@ TEST_F(Runtimes, AModelThatEatsMemoryOrTimeKillsOnlyTheProbe) {
   const auto late = probe(test::logistic({1, 1}, 0), {.time_ms_max = 1});
   ASSERT_FALSE(late);
   EXPECT_NE(late.error().message.find("time limit"), std::string::npos) << late.error().text();
+}
+
+TEST_F(Runtimes, AStoppingServerDoesNotWaitForAProbe) {
+  const auto program = save("#!/bin/sh\nsleep 60\n");
+  ASSERT_EQ(::chmod(program.c_str(), 0700), 0);
+  const auto model = folder_.path() / "slow.onnx";
+  ASSERT_TRUE(write_file_durably(model, test::logistic({1, 1}, 0)));
+  const Prober prober(executor_, TIDEMILL_ORT_LIBRARY, program);
+  const auto begun = std::chrono::steady_clock::now();
+  auto asked = std::async(std::launch::async, [&] { return prober.accept(model); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  prober.stop();
+  const auto answer = asked.get();
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error().reason, "runtimes.stopping") << answer.error().text();
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(20)) << "it waited for the probe";
+  EXPECT_EQ(prober.accept(model).error().reason, "runtimes.stopping");
 }
 
 TEST_F(Runtimes, AMissingLibraryIsUnavailable) {

@@ -251,7 +251,7 @@ void Platform::start() {
 
 void Platform::stop() {
   if (std::exchange(rooms_->stopped, true)) return;
-  rooms_->server->stop();
+  rooms_->server->stop([this] { rooms_->prober->stop(); });
   rooms_->events->close();
   rooms_->monitors->stop();
   rooms_->triggers->stop();

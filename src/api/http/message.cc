@@ -1,4 +1,5 @@
 #include "api/http/message.h"
+#include "base/text.h"
 
 #include <fmt/format.h>
 
@@ -153,7 +154,17 @@ Response Response::text(int status, std::string text, std::string content_type) 
   return response;
 }
 
-Response Response::error(const Error& error) {
+Error for_caller(const Error& error) {
+  Error told = error;
+  const auto path = told.details.find("path");
+  if (path == told.details.end() || !path->second.starts_with('/')) return told;
+  told.details.erase(path);
+  told.message = without_folders(told.message);
+  return told;
+}
+
+Response Response::error(const Error& from) {
+  const Error error = for_caller(from);
   json::Object details;
   for (const auto& [key, value] : error.details) details[key] = value;
   const json::Object body{{"code", code_name(error.code)},

@@ -102,6 +102,10 @@ struct Response {
   [[nodiscard]] static Response error(const Error& error);
 };
 
+// Returns the error as callers may see it: without the folders of this machine that errors of the file system name.
+// The log keeps the whole.
+[[nodiscard]] Error for_caller(const Error& error);
+
 // The one mapping from our codes to HTTP.
 [[nodiscard]] int status_of(const Error& error);
 

@@ -20,6 +20,7 @@ using asio::ip::tcp;
 
 constexpr auto kSweep = std::chrono::milliseconds(50);
 constexpr auto kAcceptPause = std::chrono::milliseconds(50);
+constexpr auto kGiveUpTime = std::chrono::milliseconds(1000);
 
 Result<void> check_options(const ServerOptions& options) {
   const auto need = [](const char* name, std::int64_t value, std::int64_t low, std::int64_t high) -> Result<void> {
@@ -110,7 +111,7 @@ class Server::Impl {
 
   [[nodiscard]] Result<void> bind(const std::string& host, std::uint16_t port);
   void start();
-  void stop();
+  void stop(const std::function<void()>& give_up);
   [[nodiscard]] bool draining() const { return state_->draining.load(); }
   [[nodiscard]] std::uint16_t port() const { return port_; }
 
@@ -156,15 +157,22 @@ void Server::Impl::start() {
   }
 }
 
-void Server::Impl::stop() {
+void Server::Impl::stop(const std::function<void()>& give_up) {
   if (state_->draining.exchange(true)) return;
   asio::post(io_.front()->context, [this] {
     ErrorCode ignored;
     acceptor_->close(ignored);
   });
-  const auto deadline = SteadyClock::now() + std::chrono::milliseconds(state_->options.drain_ms);
-  while (state_->open_requests.load() > 0 && SteadyClock::now() < deadline) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  const auto drained_within = [this](std::chrono::milliseconds time) {
+    const auto deadline = SteadyClock::now() + time;
+    while (state_->open_requests.load() > 0 && SteadyClock::now() < deadline) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    return state_->open_requests.load() == 0;
+  };
+  if (!drained_within(std::chrono::milliseconds(state_->options.drain_ms)) && give_up) {
+    give_up();
+    drained_within(kGiveUpTime);
   }
   for (auto& io : io_) io->context.stop();
   for (auto& io : io_) {
@@ -221,7 +229,7 @@ Result<std::unique_ptr<Server>> Server::create(const Router& router, const Guard
 
 std::uint16_t Server::port() const { return impl_->port(); }
 void Server::start() { impl_->start(); }
-void Server::stop() { impl_->stop(); }
+void Server::stop(const std::function<void()>& give_up) { impl_->stop(give_up); }
 bool Server::draining() const { return impl_->draining(); }
 
 }  // namespace tidemill::http

@@ -4,6 +4,7 @@
 #include <boost/describe.hpp>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -51,8 +52,9 @@ class Server {
   // Begins to accept. Call once.
   void start();
   // Accepts no further connection, lets the requests that have begun finish for up to drain_ms, then closes. Waits
-  // until it is done. Idempotent; one thread.
-  void stop();
+  // until it is done. When drain_ms is over and requests are still open it calls `give_up`, which ends what their
+  // handlers wait for, and gives their answers another second to leave. Idempotent; one thread.
+  void stop(const std::function<void()>& give_up = {});
   // Returns true from the beginning of stop() on: what readiness probes ask. Any thread.
   [[nodiscard]] bool draining() const;
 

@@ -344,6 +344,7 @@ TEST_F(ServerTest, WhatIsNoHttpIsAnsweredOnceAndClosed) {
     const std::string answer = wire.read();
     EXPECT_EQ(count(answer, "HTTP/1.1 2"), 0u) << text;
     EXPECT_LE(count(answer, "X-Request-Id: "), 1u) << text;
+    EXPECT_EQ(count(answer, "X-Request-Id: \r\n"), 0u) << text;
     EXPECT_TRUE(wire.closed()) << text;
   }
 }
@@ -541,6 +542,15 @@ TEST_F(ServerTest, WhatHasBegunIsFinishedAndNothingNewIsTaken) {
   EXPECT_EQ(body_of(answer), "waited");
   EXPECT_NE(answer.find("Connection: close"), std::string::npos);
   stopping.join();
+}
+
+TEST_F(ServerTest, WhatWaitsPastTheDrainIsGivenUpAndAnswered) {
+  start({.drain_ms = 20});
+  Wire wire(server_->port());
+  wire.send("GET /wait HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  while (waiting_.load() == 0) std::this_thread::sleep_for(1ms);
+  server_->stop([&] { gate_.open(); });
+  EXPECT_EQ(body_of(wire.read()), "waited");
 }
 
 TEST_F(ServerTest, TwoServersDoNotShareAPort) {

@@ -179,6 +179,7 @@ Task<Session::Head> Session::read_head(Parsers& parsers) {
   auto& parser = parsers.header;
   parser.header_limit(static_cast<std::uint32_t>(state_->options.header_bytes_max));
   parser.body_limit(boost::none);
+  context_ = {.request_id = generate_hex_id()};  // also for what is refused before it is understood
   bool begun = begin_ != end_;
   set_deadline_ms(begun ? state_->options.header_timeout_ms : state_->options.idle_timeout_ms);
   while (true) {
@@ -205,7 +206,7 @@ Task<bool> Session::serve_one() {
   if (head != Head::good) co_return head == Head::refused;
   const Counted open(state_->open_requests);
   const auto& message = parsers.header.get();
-  context_ = {.request_id = generate_hex_id(),
+  context_ = {.request_id = context_.request_id,
               .is_head = message.method() == beast_http::verb::head,
               .http_1_0 = message.version() < 11,
               .range = std::string(message[beast_http::field::range])};

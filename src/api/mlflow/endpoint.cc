@@ -21,8 +21,8 @@ struct Mapping {
   int status;
 };
 
-Mapping mapping_of(Code code) {
-  switch (code) {
+Mapping mapping_of(const Error& error) {
+  switch (error.code) {
     case Code::kInvalidArgument:
       return {"INVALID_PARAMETER_VALUE", 400};
     case Code::kUnauthenticated:
@@ -40,6 +40,8 @@ Mapping mapping_of(Code code) {
     case Code::kTooLarge:
       return {"INVALID_PARAMETER_VALUE", 413};
     case Code::kExhausted:
+      // A full disk does not empty by itself: 507, which clients do not repeat.
+      if (error.reason == "storage.disk_full") return {"RESOURCE_EXHAUSTED", 507};
       return {"REQUEST_LIMIT_EXCEEDED", 429};
     case Code::kUnavailable:
       return {"TEMPORARILY_UNAVAILABLE", 503};
@@ -83,8 +85,9 @@ std::string beneath(std::string_view root, std::string_view own, std::string_vie
 
 }  // namespace
 
-http::Response error_response(const Error& error) {
-  const Mapping mapping = mapping_of(error.code);
+http::Response error_response(const Error& from) {
+  const Error error = http::for_caller(from);
+  const Mapping mapping = mapping_of(error);
   JsonText json;
   json.begin_object()
       .text("error_code", mapping.name)

@@ -199,7 +199,7 @@ http::Response response_of(std::string_view deployment, const InferRequest& requ
 
 http::Response error_response(const Error& error) {
   http::Response response = http::Response::error(error);
-  response.body = json::serialize(json::Object{{"error", error.text()}, {"reason", error.reason}});
+  response.body = json::serialize(json::Object{{"error", http::for_caller(error).text()}, {"reason", error.reason}});
   return response;
 }
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/files.h"
+#include "base/text.h"
 
 namespace tidemill::tables {
 
@@ -151,7 +152,8 @@ Error duckdb_error(const std::string& query_name, std::string_view words) {
       {"INTERNAL", Code::kInternal, "tables.internal", ""},
       {"FATAL", Code::kInternal, "tables.internal", ""},
   };
-  const std::string said(words.substr(0, 2000));
+  // DuckDB shows the query beneath its words, and the whole path of files: neither is for those who sent the data.
+  const std::string said = without_folders(words.substr(0, std::min<std::size_t>(words.find("\n\nLINE "), 2000)));
   for (const Rule& rule : kRules) {
     if (said.find(rule.part) != std::string::npos) {
       return Error{rule.code, rule.reason, fmt::format("Query {} failed: {}", query_name, said), rule.remedy};

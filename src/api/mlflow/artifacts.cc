@@ -10,7 +10,8 @@
 namespace tidemill::mlflow {
 namespace {
 
-constexpr std::uint64_t kInMemoryBytesMax = 1u << 20;  // larger files go to the client by way of the disk
+constexpr std::uint64_t kInMemoryBytesMax = 1u << 20;      // larger files go to the client by way of the disk
+constexpr std::uint64_t kSmallUploadBytesMax = 10u << 20;  // MLflow's own limit of upload-artifact
 constexpr int kDecodingsMax = 8;
 
 // Refuses what leads elsewhere, however often it is escaped: a proxy or a client may have decoded it once more or once
@@ -161,6 +162,45 @@ Result<std::string> list_of_run(runs::Runs& runs, const Call& call) {
   return json.take();
 }
 
+// A small file into a run or out of a logged model, as MLflow's console asks for them.
+Result<std::string> upload_to_run(runs::Runs& runs, const http::Request& request,
+                                  const std::filesystem::path& scratch_folder) {
+  const auto query = [&](std::string_view name) { return request.query.get(name).value_or(""); };
+  const auto refuse = [](std::string message) {
+    return fail(Code::kInvalidArgument, "mlflow.bad_upload", std::move(message), "See docs/reference/mlflow.md.");
+  };
+  if (query("run_uuid").empty()) return refuse("Request must specify run_uuid.");
+  const std::string path = query("path");
+  if (path.empty()) return refuse("Request must specify path.");
+  TM_CHECK(check_safe(path));
+  if (request.body.empty()) return refuse("Request must specify data.");
+  const auto id = TM_TRY(run_id(query("run_uuid")));
+  const auto info = TM_TRY(runs.database().read([&](sql::Tx& tx) { return runs.info(tx, id); }));
+  const auto root = own_path(artifact_uri(info));
+  if (!root) {
+    return fail(Code::kUnimplemented, "mlflow.foreign_artifacts", "The artifacts of this run lie elsewhere.",
+                "Write them there.");
+  }
+  const auto folder = TM_TRY(TemporaryFolder::create(scratch_folder));
+  TM_CHECK(write_file_durably(folder.path() / "data", request.body));
+  TM_CHECK(runs.put_artefact(request.actor, *root + "/" + path, folder.path() / "data"));
+  return std::string(kNothing);
+}
+
+Result<http::Response> download_of_model(runs::Runs& runs, const std::filesystem::path& scratch_folder,
+                                         const http::Request& request) {
+  const auto id = TM_TRY(runs::LoggedModelId::parse(request.param("model_id")));
+  const std::string path = TM_TRY(TM_TRY(Fields::of(request)).required("artifact_file_path"));
+  TM_CHECK(check_safe(path));
+  const auto model = TM_TRY(runs.database().read([&](sql::Tx& tx) { return runs.model(tx, id); }));
+  const auto root = own_path(artifact_uri(model));
+  if (!root) {
+    return fail(Code::kUnimplemented, "mlflow.foreign_artifacts", "The artifacts of this model lie elsewhere.",
+                "Read them there.");
+  }
+  return download(runs, scratch_folder, *root + "/" + path);
+}
+
 Result<http::Response> download_of_run(runs::Runs& runs, const std::filesystem::path& scratch_folder,
                                        const http::Request& request) {
   const Fields fields = TM_TRY(Fields::of(request));
@@ -197,6 +237,18 @@ void add_artifacts(Endpoints& endpoints, runs::Runs& runs, const std::filesystem
                       done(response_of(download_of_run(runs, scratch_folder, request)));
                     },
                     {.content_type = "application/octet-stream"});
+  endpoints.add_raw(Method::get, "/mlflow/logged-models/{model_id}/artifacts/files", Right::read,
+                    "Download an artefact of a logged model", http::Body::none,
+                    [&runs, scratch_folder](const http::Request& request, const http::Done& done) {
+                      done(response_of(download_of_model(runs, scratch_folder, request)));
+                    },
+                    {.content_type = "application/octet-stream"});
+  endpoints.add_raw(Method::post, "/mlflow/upload-artifact", Right::write, "Upload a small artefact of a run",
+                    http::Body::bytes,
+                    [&runs, scratch_folder](const http::Request& request, const http::Done& done) {
+                      done(answer(upload_to_run(runs, request, scratch_folder)));
+                    },
+                    {.body_bytes_max = kSmallUploadBytesMax});
   endpoints.add_raw(Method::put, file, Right::write, "Upload an artefact", http::Body::file,
                     [&runs, scratch_folder](const http::Request& request, const http::Done& done) {
                       done(answer(upload(runs, request, scratch_folder)));

@@ -79,6 +79,22 @@ std::optional<std::string> decode_base64(std::string_view text) {
   return out;
 }
 
+// What programs written for MLflow look for in a message, in its words; other errors speak in ours.
+std::string message_of(const Error& error) {
+  const auto detail = [&](const char* name) {
+    const auto found = error.details.find(name);
+    return found == error.details.end() ? std::string() : found->second;
+  };
+  if (error.reason == "models.unknown")
+    return fmt::format("Registered Model with name={} not found. Search the registered models.", detail("model"));
+  if (error.reason == "models.unknown_version")
+    return fmt::format("Model Version (name={}, version={}) not found. Search the versions of the model.",
+                       detail("model"), detail("version"));
+  if (error.reason == "models.exists")
+    return fmt::format("Registered Model (name={}) already exists. {}", detail("model"), error.text());
+  return error.text();
+}
+
 std::string beneath(std::string_view root, std::string_view own, std::string_view rest) {
   return root.empty() ? fmt::format("{}/{}", kOwnScheme, own) : fmt::format("{}/{}", root, rest);
 }
@@ -88,10 +104,11 @@ std::string beneath(std::string_view root, std::string_view own, std::string_vie
 http::Response error_response(const Error& from) {
   const Error error = http::for_caller(from);
   const Mapping mapping = mapping_of(error);
+  const std::string message = message_of(error);
   JsonText json;
   json.begin_object()
       .text("error_code", mapping.name)
-      .text("message", error.text())
+      .text("message", message)
       .text("reason", error.reason)
       .end_object();
   http::Response response = http::Response::text(mapping.status, json.take(), "application/json");

@@ -30,6 +30,20 @@ void log(runs::Runs& runs, const Call& call, runs::RunId id, runs::Batch batch, 
       answer);
 }
 
+// Names in errors a field of the item at `index` as MLflow does: metrics[3].timestamp.
+template <class T>
+Result<T> of_item(Result<T> result, std::string_view list, std::size_t index) {
+  if (result || !result.error().details.contains("field")) return result;
+  Error error = result.error();
+  std::string& field = error.details["field"];
+  const std::string whole = fmt::format("{}[{}].{}", list, index, field);
+  const std::string quoted = fmt::format("'{}'", field);
+  if (const std::size_t at = error.message.rfind(quoted); at != std::string::npos)
+    error.message.replace(at, quoted.size(), fmt::format("'{}'", whole));
+  field = whole;
+  return std::unexpected(std::move(error));
+}
+
 Result<runs::Metric> read_metric(const Fields& fields) {
   runs::Metric metric;
   metric.key = TM_TRY(fields.required("key"));
@@ -56,7 +70,9 @@ void shorten(std::string& text, std::int64_t characters_max) {
 
 Result<runs::Batch> read_batch(const Fields& fields) {
   runs::Batch batch;
-  for (const Fields& item : TM_TRY(fields.objects("metrics"))) batch.metrics.push_back(TM_TRY(read_metric(item)));
+  for (const Fields& item : TM_TRY(fields.objects("metrics"))) {
+    batch.metrics.push_back(TM_TRY(of_item(read_metric(item), "metrics", batch.metrics.size())));
+  }
   batch.params = TM_TRY(pairs(fields, "params"));
   batch.tags = TM_TRY(pairs(fields, "tags"));
   return batch;

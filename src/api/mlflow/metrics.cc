@@ -7,6 +7,7 @@ namespace tidemill::mlflow {
 namespace {
 
 constexpr std::int64_t kUnpagedMax = 1'000'000;  // points answered to clients that do not ask for pages
+constexpr std::size_t kRunsMax = 100;
 constexpr std::int64_t kChartPoints = 320;
 constexpr std::int64_t kChartPointsMax = 2'500;
 constexpr std::int64_t kBulkPoints = 25'000;
@@ -35,14 +36,42 @@ Result<std::string> history(runs::Runs& runs, const Call& call) {
   return json.take();
 }
 
-Result<std::string> curves(runs::Runs& runs, const Call& call, std::int64_t points, std::int64_t points_max) {
+std::unexpected<Error> bad_request(std::string message, std::string remedy) {
+  return fail(Code::kInvalidArgument, "mlflow.bad_curves", std::move(message), std::move(remedy));
+}
+
+// What one of the two operations is called and may ask for.
+struct CurvesOf {
+  std::string_view name;
+  std::int64_t points;
+  std::int64_t points_max;
+};
+
+Result<std::string> curves(runs::Runs& runs, const Call& call, const CurvesOf& of) {
   runs::CurveQuery query;
   const auto ids = TM_TRY(call.fields.texts(call.fields.has("run_ids") ? "run_ids" : "run_id"));
-  if (ids.empty()) return missing_value("run_ids");
+  if (ids.empty()) {
+    return bad_request(fmt::format("Missing value for required parameter 'run_ids'. {} request must specify at least "
+                                   "one run_id.",
+                                   of.name),
+                       "Send it.");
+  }
+  if (ids.size() > kRunsMax) {
+    return bad_request(fmt::format("{} request must specify at most {} run_ids. Received {} run_ids. {} request cannot "
+                                   "specify more than {} run_ids.",
+                                   of.name, kRunsMax, ids.size(), of.name, kRunsMax),
+                       "Ask for fewer runs at once.");
+  }
   for (const std::string& text : ids) {
     if (const auto id = run_id(text)) query.runs.push_back(*id);
   }
-  query.key = TM_TRY(call.fields.required("metric_key"));
+  query.key = TM_TRY(call.fields.text("metric_key"));
+  if (query.key.empty()) {
+    return bad_request(
+        fmt::format("Missing value for required parameter 'metric_key'. {} request must specify a metric_key.",
+                    of.name),
+        "Send it.");
+  }
   query.step_low = TM_TRY(call.fields.maybe_integer("start_step"));
   query.step_high = TM_TRY(call.fields.maybe_integer("end_step"));
   if (query.step_low.has_value() != query.step_high.has_value()) {
@@ -55,7 +84,11 @@ Result<std::string> curves(runs::Runs& runs, const Call& call, std::int64_t poin
                             *query.step_low, *query.step_high),
                 "Exchange them.");
   }
-  query.points_max = TM_TRY(max_results(call.fields, points, points_max));
+  query.points_max = TM_TRY(call.fields.maybe_integer("max_results")).value_or(of.points);
+  if (query.points_max < 1 || query.points_max > of.points_max) {
+    return bad_request(fmt::format("max_results must be between 1 and {}, not {}.", of.points_max, query.points_max),
+                       "Ask for so many.");
+  }
   const auto found = TM_TRY(runs.database().read([&](sql::Tx& tx) { return runs.curves(tx, query); }));
   JsonText json;
   json.begin_object().key("metrics").begin_array();
@@ -74,10 +107,13 @@ void add_metrics(Endpoints& endpoints, runs::Runs& runs) {
   endpoints.add(Method::get, "/mlflow/metrics/get-history", Right::read, "Read a curve",
                 [&runs](const Call& call) { return history(runs, call); });
   endpoints.add(Method::get, "/mlflow/metrics/get-history-bulk", Right::read, "Read a metric's curves in several runs",
-                [&runs](const Call& call) { return curves(runs, call, kBulkPoints, kBulkPoints); });
+                [&runs](const Call& call) {
+                  return curves(runs, call, {"GetMetricHistoryBulk", kBulkPoints, kBulkPoints});
+                });
   endpoints.add(Method::get, "/mlflow/metrics/get-history-bulk-interval", Right::read,
-                "Read curves thinned for a chart",
-                [&runs](const Call& call) { return curves(runs, call, kChartPoints, kChartPointsMax); });
+                "Read curves thinned for a chart", [&runs](const Call& call) {
+                  return curves(runs, call, {"GetMetricHistoryBulkInterval", kChartPoints, kChartPointsMax});
+                });
 }
 
 }  // namespace tidemill::mlflow

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
+#include <ranges>
 
 #include "api/mlflow/registry.h"
 
@@ -11,8 +13,12 @@ namespace {
 
 constexpr std::int64_t kSearchedByDefault = 10'000;
 constexpr std::int64_t kSearchedMax = 200'000;
+constexpr int kCopiesMax = 64;  // of copies that are followed to where the files lie
 constexpr std::string_view kRunsScheme = "runs:/";
 constexpr std::string_view kModelsScheme = "models:/";
+constexpr std::string_view kNoWayOut =
+    "If supplying a source as an http, https, local file path, ftp, mlflow-artifacts or other address, it must be "
+    "without '..' and control characters.";
 
 // Where the files of a version come from.
 struct Source {
@@ -35,18 +41,34 @@ bool is_local(std::string_view uri) {
 
 // A path on this machine would let a client read what it names, and one with ".." what lies beside what it may read.
 Result<void> check_source(std::string_view source) {
-  if (is_local(source)) return bad_source(source, "A path on the server cannot be a source.");
+  if (is_local(source)) {
+    return bad_source(
+        source, "To use a local path as a model version source, it would have to lie in this server: it does not.");
+  }
   for (const char c : source) {
-    if (static_cast<unsigned char>(c) < 0x20) return bad_source(source, "It has control characters.");
+    if (static_cast<unsigned char>(c) < 0x20) return bad_source(source, kNoWayOut);
   }
   std::string text(source);
   for (int i = 0; i < 8 && text.find('%') != std::string::npos; ++i) {
+    if (text.find("%00") != std::string::npos) return bad_source(source, kNoWayOut);
     auto decoded = http::percent_decode(text);
     if (!decoded) break;
     text = *std::move(decoded);
   }
-  if (text.find("..") != std::string::npos) return bad_source(source, "It leads elsewhere.");
+  for (const auto part : std::views::split(text, '/')) {
+    if (std::string_view(part) == "..") return bad_source(source, kNoWayOut);
+  }
   return {};
+}
+
+// Clients end folders with slashes, and join paths with two.
+std::string one_slash_each(std::string_view path) {
+  std::string out;
+  for (const char c : path) {
+    if (c != '/' || (!out.empty() && out.back() != '/')) out += c;
+  }
+  while (out.ends_with('/')) out.pop_back();
+  return out;
 }
 
 Result<void> resolve_logged_model(runs::Runs& runs, sql::Tx& tx, Source& source) {
@@ -56,39 +78,75 @@ Result<void> resolve_logged_model(runs::Runs& runs, sql::Tx& tx, Source& source)
   return {};
 }
 
-// Fills in what follows from the address. Sources of runs and logged models must exist; of others only the form is
-// checked.
-Result<void> resolve(runs::Runs& runs, models::Models& models, sql::Tx& tx, Source& source) {
+// Where the files of "runs:/<id>/<path>" lie. MLflow registers what names a run of another server, or none at all, and
+// keeps the run_id that it was given: such a version has no files here.
+Result<void> resolve_run(runs::Runs& runs, sql::Tx& tx, Source& source) {
+  const std::string_view rest = std::string_view(source.uri).substr(kRunsScheme.size());
+  const std::size_t slash = rest.find('/');
+  const std::string id(rest.substr(0, slash));
+  if (source.run_id.empty()) source.run_id = id;
+  if (!is_hex_id(id)) return {};
+  const auto info = runs.info(tx, runs::RunId::trusted(id));
+  if (!info) return info.error().code == Code::kNotFound ? Result<void>() : std::unexpected(info.error());
+  if (const auto root = own_path(artifact_uri(*info)); root && slash != std::string_view::npos) {
+    source.folder = *root + std::string(rest.substr(slash));
+  }
+  return {};
+}
+
+// The version that "models:/<name>/<number>" names, or nothing for other addresses.
+std::optional<std::pair<std::string, std::int64_t>> named_version(std::string_view uri) {
+  if (!uri.starts_with(kModelsScheme)) return std::nullopt;
+  const std::string_view rest = uri.substr(kModelsScheme.size());
+  const std::size_t slash = rest.rfind('/');
+  if (slash == std::string_view::npos) return std::nullopt;
+  std::int64_t number = 0;
+  const char* end = rest.data() + rest.size();
+  const auto [last, error] = std::from_chars(rest.data() + slash + 1, end, number);
+  if (error != std::errc{} || last != end) return std::nullopt;
+  return std::pair{std::string(rest.substr(0, slash)), number};
+}
+
+// Gives a new version all that another one is made of.
+Result<void> copy_content(models::Models& models, const std::string& name, std::int64_t number,
+                          models::NewVersion& version) {
+  auto from = TM_TRY(models.detail(name, number));
+  version.files = std::move(from.files);
+  version.onnx = std::move(from.onnx);
+  version.signature = {std::move(from.columns), std::move(from.label_column)};
+  version.lineage = std::move(from.lineage);
+  version.parity = std::move(from.parity);
+  if (version.run_id.empty()) version.run_id = from.run_id;
+  const auto model = from.tags.find(std::string(kModelIdTag));
+  if (model != from.tags.end()) version.tags.emplace(kModelIdTag, model->second);
+  return {};
+}
+
+// Fills in what follows from the address. Logged models must exist; of others only the form is checked.
+Result<void> resolve(runs::Runs& runs, sql::Tx& tx, Source& source) {
   if (source.uri.starts_with(kRunsScheme)) {
-    const std::string_view rest = std::string_view(source.uri).substr(kRunsScheme.size());
-    const std::string id(rest.substr(0, rest.find('/')));
-    if (!source.run_id.empty() && source.run_id != id)
-      return bad_source(source.uri, "It names another run than run_id.");
-    const auto info = TM_TRY(runs.info(tx, TM_TRY(run_id(id))));
-    source.run_id = id;
-    const std::size_t slash = rest.find('/');
-    if (const auto root = own_path(artifact_uri(info)); root && slash != std::string_view::npos) {
-      source.folder = *root + std::string(rest.substr(slash));
-    }
+    TM_CHECK(resolve_run(runs, tx, source));
   } else if (source.uri.starts_with(kModelsScheme)) {
     const std::string rest = source.uri.substr(kModelsScheme.size());
-    if (rest.starts_with("m-")) {
-      if (!source.model_id.empty() && source.model_id != rest)
-        return bad_source(source.uri, "It names another model than model_id.");
-      source.model_id = rest;
-    } else {
-      const std::size_t slash = rest.find('/');
-      std::int64_t number = 0;
-      if (slash != std::string::npos) number = std::atoll(rest.c_str() + slash + 1);
-      const auto version = TM_TRY(models.version(tx, rest.substr(0, slash), number));
-      source.uri = version.source;
-      if (source.run_id.empty()) source.run_id = version.run_id;
-      return {};
-    }
+    if (!source.model_id.empty() && source.model_id != rest)
+      return bad_source(source.uri, "It names another model than model_id.");
+    source.model_id = rest;
   } else if (const auto own = own_path(source.uri)) {
-    source.folder = *own;
+    source.folder = one_slash_each(*own);
   }
   if (!source.model_id.empty()) return resolve_logged_model(runs, tx, source);
+  return {};
+}
+
+// Fills in the files that lie at the source now.
+Result<void> take_files(runs::Runs& runs, sql::Tx& tx, Source& source, models::NewVersion& version) {
+  TM_CHECK(resolve(runs, tx, source));
+  version.run_id = source.run_id;
+  if (!source.model_id.empty()) version.tags[std::string(kModelIdTag)] = source.model_id;
+  if (!source.folder || source.folder->empty()) return {};
+  for (const auto& file : TM_TRY(runs.artefacts(tx, *source.folder))) {
+    version.files[file.path.substr(source.folder->size() + 1)] = {file.blob, file.bytes};
+  }
   return {};
 }
 
@@ -103,17 +161,13 @@ Result<models::NewVersion> read_version(runs::Runs& runs, models::Models& models
   version.description = TM_TRY(call.fields.text("description"));
   version.run_link = TM_TRY(call.fields.text("run_link"));
   version.tags = TM_TRY(tags_of(call.fields));
-  TM_CHECK(runs.database().read([&](sql::Tx& tx) -> Result<void> {
-    TM_CHECK(resolve(runs, models, tx, source));
-    if (!source.folder) return {};
-    for (const auto& file : TM_TRY(runs.artefacts(tx, *source.folder))) {
-      version.files[file.path.substr(source.folder->size() + 1)] = {file.blob, file.bytes};
-    }
-    return {};
-  }));
   version.source = source.uri;
   version.run_id = source.run_id;
-  if (!source.model_id.empty()) version.tags[std::string(kModelIdTag)] = source.model_id;
+  if (const auto from = named_version(source.uri)) {
+    TM_CHECK(copy_content(models, from->first, from->second, version));
+  } else {
+    TM_CHECK(runs.database().read([&](sql::Tx& tx) { return take_files(runs, tx, source, version); }));
+  }
   return version;
 }
 
@@ -127,7 +181,14 @@ Result<std::string> download_uri(runs::Runs& runs, models::Models& models, const
   const std::string name = TM_TRY(call.fields.required("name"));
   const std::int64_t number = TM_TRY(version_of(call.fields));
   const std::string uri = TM_TRY(runs.database().read([&](sql::Tx& tx) -> Result<std::string> {
-    const auto version = TM_TRY(models.version(tx, name, number));
+    auto version = TM_TRY(models.version(tx, name, number));
+    for (int i = 0; i < kCopiesMax; ++i) {  // a copy of a copy lies where the first one does
+      const auto from = named_version(version.source);
+      if (!from) break;
+      auto before = models.version(tx, from->first, from->second);
+      if (!before) break;  // deleted since
+      version = *std::move(before);
+    }
     const auto model = version.tags.find(std::string(kModelIdTag));
     if (model == version.tags.end()) return version.source;
     return artifact_uri(TM_TRY(runs.model(tx, TM_TRY(runs::LoggedModelId::parse(model->second)))));
@@ -173,8 +234,8 @@ Result<void> sort(std::vector<models::Version>& found, const std::vector<std::st
       return runs::bad_filter(fmt::format("Invalid order by key '{}'.", orders.back().key));
     }
   }
-  std::ranges::stable_sort(found, [](const models::Version& a, const models::Version& b) {
-    if (a.updated_ms != b.updated_ms) return a.updated_ms > b.updated_ms;
+  std::ranges::stable_sort(found, [&](const models::Version& a, const models::Version& b) {
+    if (orders.empty() && a.updated_ms != b.updated_ms) return a.updated_ms > b.updated_ms;
     return a.model != b.model ? a.model < b.model : a.number > b.number;
   });
   for (auto order = orders.rbegin(); order != orders.rend(); ++order) {  // the first term last, so that it rules
@@ -197,6 +258,12 @@ Result<std::string> search(models::Models& models, const Call& call) {
   const std::int64_t limit = TM_TRY(max_results(call.fields, kSearchedByDefault, kSearchedMax));
   const std::int64_t offset = TM_TRY(offset_of(TM_TRY(call.fields.text("page_token"))));
   auto found = TM_TRY(models.parts().database.read([&](sql::Tx& tx) {
+    if (!name.empty()) {
+      if (const auto model = models.model(tx, name); !model) {
+        if (model.error().code == Code::kNotFound) return Result<std::vector<models::Version>>();
+        return Result<std::vector<models::Version>>(std::unexpected(model.error()));
+      }
+    }
     return models.list_versions(tx, name, [&](const models::Version& version) {
       return std::ranges::all_of(filter, [&](const auto& comparison) { return fits(comparison, version); });
     });

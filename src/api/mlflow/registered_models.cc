@@ -200,9 +200,13 @@ Result<models::Tags> tags_of(const Fields& fields) {
 }
 
 Result<std::int64_t> version_of(const Fields& fields) {
-  const auto number = TM_TRY(fields.maybe_integer("version"));
-  if (!number) return missing_value("version");
-  return *number;
+  const auto number = fields.maybe_integer("version");
+  if (number && *number) return **number;
+  if (number) return missing_value("version");
+  return fail(Code::kInvalidArgument, "mlflow.bad_version",
+              fmt::format("Parameter 'version' must be an integer, got '{}'.",
+                          fields.text("version").value_or("something else").substr(0, 64)),
+              "Give the number of a version.");
 }
 
 void write(JsonText& json, const models::Version& version) {
@@ -211,7 +215,7 @@ void write(JsonText& json, const models::Version& version) {
   json.integer("creation_timestamp", version.made_ms).integer("last_updated_timestamp", version.updated_ms);
   json.text_if("user_id", version.made_by)
       .text("current_stage", enum_name(version.stage))
-      .text_if("description", version.description);
+      .text("description", version.description);
   json.text("source", version.source)
       .text("run_id", version.run_id)
       .text("status", "READY")

@@ -94,15 +94,18 @@ Result<std::string> search(runs::Runs& runs, const Call& call) {
 
 Result<std::string> search_datasets(runs::Runs& runs, const Call& call) {
   std::vector<runs::ExperimentId> experiments;
-  for (const std::string& text : TM_TRY(call.fields.texts("experiment_ids"))) {
-    experiments.push_back(TM_TRY(runs::ExperimentId::parse(text)));
+  const auto ids = TM_TRY(call.fields.texts("experiment_ids"));
+  if (ids.empty()) {
+    return fail(Code::kInvalidArgument, "mlflow.no_experiments",
+                "SearchDatasets request must specify at least one experiment_id.", "Send experiment_ids.");
   }
-  if (static_cast<std::int64_t>(experiments.size()) > kDatasetExperimentsMax) {
+  if (static_cast<std::int64_t>(ids.size()) > kDatasetExperimentsMax) {
     return fail(
         Code::kInvalidArgument, "mlflow.too_many_experiments",
         fmt::format("SearchDatasets request cannot specify more than {} experiment_ids.", kDatasetExperimentsMax),
         "Ask for fewer.");
   }
+  for (const std::string& text : ids) experiments.push_back(TM_TRY(runs::ExperimentId::parse(text)));
   const auto found = TM_TRY(runs.database().read([&](sql::Tx& tx) { return runs.datasets(tx, experiments); }));
   JsonText json;
   json.begin_object().key("dataset_summaries").begin_array();

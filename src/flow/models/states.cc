@@ -146,6 +146,7 @@ Result<Version> Models::set_stage(sql::Tx& tx, const access::Actor& actor, std::
                 {{"stage", enum_name(to)}, {"before", enum_name(moved.stage)}});
   };
   TM_CHECK(move(before, stage));
+  TM_CHECK(store::touch_model(tx, model, now));
   if (archive_others) {
     for (const Version& other : TM_TRY(store::all_versions(tx, model))) {
       if (other.number != number && other.stage == stage) TM_CHECK(move(other, Stage::Archived));

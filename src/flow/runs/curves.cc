@@ -1,5 +1,8 @@
 // Reading curves: whole, in pages, or thinned for a chart.
 #include <algorithm>
+#include <limits>
+#include <numeric>
+#include <set>
 #include <utility>
 
 #include "flow/runs/checks.h"
@@ -10,6 +13,10 @@ namespace tidemill::runs {
 namespace {
 
 constexpr std::size_t kRunsOfOneChartMax = 100;
+// Up to here the points of a chart are chosen as MLflow chooses them, which takes reading all of them; longer curves
+// are thinned by descents into the index.
+constexpr std::uint64_t kExactStepsMax = 2'500;
+constexpr std::int64_t kExactPointsMax = 25'000;
 
 constexpr sql::Query kCurveOf{"runs.curve_of",
                               "SELECT r.n, k.id FROM runs r, run_keys k WHERE r.id = ?1 AND k.key = ?2"};
@@ -72,6 +79,59 @@ Result<std::vector<Point>> thinned(sql::Tx& tx, const CurveId& curve, std::int64
   return points;
 }
 
+// Where one of the curves of a chart begins and ends within the steps asked for.
+struct Curve {
+  RunId run;
+  CurveId id;
+  Point first;
+  Point last;
+};
+
+// Returns the steps of a chart as MLflow chooses them: all, or every n-th of the steps that any curve has, with the
+// last one; and the first and last of each curve, so that none looks shorter than it is.
+std::set<std::int64_t> chosen_steps(const std::vector<Curve>& curves, const std::set<std::int64_t>& all,
+                                    std::int64_t points_max) {
+  if (static_cast<std::int64_t>(all.size()) <= points_max) return all;
+  const std::vector<std::int64_t> steps(all.begin(), all.end());
+  std::set<std::int64_t> chosen{steps.back()};
+  const double interval = static_cast<double>(steps.size()) / static_cast<double>(points_max);
+  for (std::int64_t i = 0; i < points_max; ++i) {
+    chosen.insert(steps.at(static_cast<std::size_t>(static_cast<double>(i) * interval)));
+  }
+  for (const Curve& curve : curves) {
+    chosen.insert(curve.first.step);
+    chosen.insert(curve.last.step);
+  }
+  return chosen;
+}
+
+// Returns the points at the steps that MLflow would choose, or nothing when the curves are too long to be read for it.
+Result<std::optional<std::vector<RunPoint>>> as_mlflow(sql::Tx& tx, const std::vector<Curve>& curves,
+                                                       std::int64_t points_max) {
+  using Found = std::optional<std::vector<RunPoint>>;
+  const auto [low, high] = std::accumulate(
+      curves.begin(), curves.end(), std::pair{curves.front().first.step, curves.front().last.step},
+      [](auto range, const Curve& curve) {
+        return std::pair{std::min(range.first, curve.first.step), std::max(range.second, curve.last.step)};
+      });
+  const std::uint64_t span = static_cast<std::uint64_t>(high) - static_cast<std::uint64_t>(low);
+  if (span >= kExactStepsMax) return Found();
+  std::vector<RunPoint> points;
+  std::set<std::int64_t> steps;
+  for (const Curve& curve : curves) {
+    const auto found =
+        TM_TRY(tx.all<Point>(kRange, read_point, curve.id.run, curve.id.key, low, high, kExactPointsMax + 1));
+    if (static_cast<std::int64_t>(found.size()) > kExactPointsMax) return Found();
+    for (const Point& point : found) {
+      steps.insert(point.step);
+      points.push_back({point, curve.run});
+    }
+  }
+  const auto chosen = chosen_steps(curves, steps, points_max);
+  std::erase_if(points, [&](const RunPoint& point) { return !chosen.contains(point.step); });
+  return points;
+}
+
 }  // namespace
 
 Result<Page<Point>> Runs::history(sql::Tx& tx, const RunId& id, std::string_view key, std::int64_t limit,
@@ -94,11 +154,20 @@ Result<std::vector<RunPoint>> Runs::curves(sql::Tx& tx, const CurveQuery& query)
   }
   const std::int64_t low = query.step_low.value_or(std::numeric_limits<std::int64_t>::min());
   const std::int64_t high = query.step_high.value_or(std::numeric_limits<std::int64_t>::max());
-  std::vector<RunPoint> points;
+  std::vector<Curve> curves;
   for (const RunId& run : query.runs) {
-    const auto curve = TM_TRY(find_curve(tx, run, query.key));
-    if (!curve) continue;
-    for (const Point& point : TM_TRY(thinned(tx, *curve, low, high, query.points_max))) points.push_back({point, run});
+    const auto id = TM_TRY(find_curve(tx, run, query.key));
+    if (!id) continue;
+    const auto first = TM_TRY(tx.one<Point>(kFirstFrom, read_point, id->run, id->key, low, high));
+    const auto last = TM_TRY(tx.one<Point>(kLast, read_point, id->run, id->key, low, high));
+    if (first && last) curves.push_back({run, *id, *first, *last});
+  }
+  std::vector<RunPoint> points;
+  if (curves.empty()) return points;
+  if (auto exact = TM_TRY(as_mlflow(tx, curves, query.points_max))) return *std::move(exact);
+  for (const Curve& curve : curves) {
+    for (const Point& point : TM_TRY(thinned(tx, curve.id, low, high, query.points_max)))
+      points.push_back({point, curve.run});
   }
   return points;
 }

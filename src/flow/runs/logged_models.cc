@@ -205,9 +205,17 @@ Result<SqlText> search_text(const Search& search, const Datasets& datasets, cons
     sql << " AND iif(e.lifecycle = 'active', m.lifecycle, 'deleted') = "
         << sql::Value(std::string(enum_name(search.view)));
   }
+  bool by_metric = false;
   for (const Comparison& comparison : TM_TRY(parse_filter(search.filter, limits))) {
     sql << " AND ";
+    by_metric = by_metric || comparison.entity == "metrics";
     TM_CHECK(append_condition(sql, comparison, datasets));
+  }
+  // Without a comparison of metrics, data sets ask for the models that were measured on one of them.
+  if (!datasets.empty() && !by_metric) {
+    sql << " AND EXISTS (SELECT 1 FROM logged_model_metrics WHERE model = m.n";
+    append_datasets(sql, datasets);
+    sql << ")";
   }
   sql << " ORDER BY ";
   bool by_time = false;

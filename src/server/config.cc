@@ -1,9 +1,14 @@
 #include "server/config.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <charconv>
+#include <cstdlib>
 #include <optional>
+#include <string_view>
 
 #include "base/files.h"
 #include "base/json.h"
@@ -38,6 +43,35 @@ void print_settings() {
   }
 }
 
+// What is wrong with the text of a port, or "".
+std::string port_fault(const std::string& text) {
+  std::uint16_t port = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
+  if (error == std::errc{} && end == text.data() + text.size()) return "";
+  return fmt::format("'{}' is not a whole number from 0 to 65535.", text);
+}
+
+bool can_run(const std::filesystem::path& file) {
+  std::error_code error;
+  return std::filesystem::is_regular_file(file, error) && ::access(file.c_str(), X_OK) == 0;
+}
+
+// Why steps could not run with this Python, or "": a name without a slash is looked for in PATH, as execvp does. Better
+// said now than by the first step.
+std::string python_fault(const std::string& program) {
+  if (program.find('/') != std::string::npos) {
+    return can_run(program) ? "" : fmt::format("'{}' is not a program that can be run.", program);
+  }
+  const char* path = std::getenv("PATH");
+  std::string_view rest = path == nullptr ? "" : path;
+  while (!rest.empty()) {
+    const std::size_t colon = std::min(rest.find(':'), rest.size());
+    if (can_run(std::filesystem::path(rest.substr(0, colon)) / program)) return "";
+    rest.remove_prefix(std::min(colon + 1, rest.size()));
+  }
+  return fmt::format("There is no program '{}' in PATH.", program);
+}
+
 // What the flags say, before it is checked.
 struct Flags {
   Config config;
@@ -53,10 +87,11 @@ void add_flags(CLI::App& app, Flags& flags) {
   app.add_option("--data", flags.data, "Folder that holds everything; made with mode 0700");
   app.add_option("--blobs", config.blobs, "Keep artefacts, data and models in a bucket: s3://BUCKET/PREFIX");
   app.add_option("--host", config.host, "Address to listen at (127.0.0.1); any but a loopback address needs accounts");
-  app.add_option("--port", config.port, "Port (7070); 0 takes a free one");
+  app.add_option("--port", config.port, "Port (7070); 0 takes a free one")->check(&port_fault, "PORT");
   app.add_option("--name", config.names, "A further host name that this server answers to")->expected(1)->take_all();
   app.add_flag("--anonymous-read", config.anonymous_read, "On loopback, let whoever does not sign in read");
-  app.add_option("--python", config.python, "The Python that steps run with (python3)");
+  app.add_option("--python", config.python, "The Python that steps run with (python3)")
+      ->check(&python_fault, "PROGRAM");
   app.add_option("--libraries", flags.libraries, "Folder of libduckdb.so and libonnxruntime.so");
   app.add_option("--log-level", config.log_level, "debug, info, warn or error")
       ->check(CLI::IsMember({"debug", "info", "warn", "error"}));

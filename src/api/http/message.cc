@@ -135,8 +135,8 @@ Result<std::int64_t> Request::number_param(std::string_view name) const {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (error == std::errc{} && end == text.data() + text.size() && number >= 1) return number;
   return fail(Code::kInvalidArgument, "http.bad_number",
-              fmt::format("'{}' is not a number of a {}.", text.substr(0, 64), name), "Give a whole number from 1.",
-              {{"name", std::string(name)}});
+              fmt::format("The {} in the path must be a whole number from 1, not '{}'.", name, text.substr(0, 64)),
+              "Correct it.", {{"name", std::string(name)}});
 }
 
 Response Response::json(int status, const json::Value& value) {

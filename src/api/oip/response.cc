@@ -199,7 +199,9 @@ http::Response response_of(std::string_view deployment, const InferRequest& requ
 
 http::Response error_response(const Error& error) {
   http::Response response = http::Response::error(error);
-  response.body = json::serialize(json::Object{{"error", http::for_caller(error).text()}, {"reason", error.reason}});
+  const Error told = http::for_caller(error);
+  response.body =
+      json::serialize(json::Object{{"error", told.text()}, {"reason", told.reason}, {"remedy", told.remedy}});
   return response;
 }
 

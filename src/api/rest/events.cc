@@ -51,7 +51,7 @@ Result<http::Response> open_stream(events::Events& events, const http::Request& 
   if (const auto last = request.headers.get("Last-Event-ID")) {
     const auto [end, error] = std::from_chars(last->data(), last->data() + last->size(), after_seq);
     if (error != std::errc{} || end != last->data() + last->size() || after_seq < 0) {
-      return fail(Code::kInvalidArgument, "events.bad_last_id", "Last-Event-ID is not a number of an event.",
+      return fail(Code::kInvalidArgument, "events.bad_last_id", "Last-Event-ID is not the number of an event.",
                   "Leave it out.");
     }
   }

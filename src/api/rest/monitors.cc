@@ -1,5 +1,8 @@
 #include "api/rest/monitors.h"
 
+#include <optional>
+#include <utility>
+
 namespace tidemill::rest {
 namespace {
 
@@ -10,8 +13,9 @@ BOOST_DESCRIBE_STRUCT(MonitorList, (), (monitors))
 
 struct WindowList {
   std::vector<monitors::Window> windows;
+  std::optional<monitors::Upcoming> next;  // the open one
 };
-BOOST_DESCRIBE_STRUCT(WindowList, (), (windows))
+BOOST_DESCRIBE_STRUCT(WindowList, (), (windows, next))
 
 struct Checked {
   std::int64_t windows_closed = 0;
@@ -41,9 +45,11 @@ std::vector<http::Route> monitors_routes(monitors::Monitors& monitors) {
       "/api/monitors/{monitor}", Right::read, "Show a monitor",
       [&monitors](const http::Request& request) { return monitors.get(request.param("monitor")); }));
   routes.push_back(http::get<WindowList>("/api/monitors/{monitor}/windows", Right::read,
-                                         "List closed windows, oldest first",
+                                         "List closed windows, oldest first, and say when the open one closes",
                                          [&monitors](const http::Request& request) -> Result<WindowList> {
-                                           return WindowList{TM_TRY(monitors.windows(request.param("monitor")))};
+                                           const std::string& name = request.param("monitor");
+                                           auto windows = TM_TRY(monitors.windows(name));
+                                           return WindowList{std::move(windows), TM_TRY(monitors.upcoming(name))};
                                          }));
   routes.push_back(http::post<Nothing, Checked>(
       "/api/monitors/check", Right::write, "Close what is over and judge canaries now",

@@ -78,7 +78,7 @@ Result<std::unique_ptr<Datasets>> Datasets::create(sql::Database& database, even
 Result<Dataset> Datasets::add(const access::Actor& actor, const NewDataset& wanted) {
   TM_CHECK(check_dataset(wanted));
   NewDataset dataset = wanted;
-  dataset.rules = TM_TRY(check_rules(std::move(dataset.rules), impl_->settings));
+  dataset.rules = TM_TRY(check_rules(impl_->tables, std::move(dataset.rules), impl_->settings));
   return impl_->database.write([&](sql::Tx& tx) -> Result<Dataset> {
     TM_CHECK(insert_dataset(tx, dataset, actor.name, impl_->clock.now_ms()));
     json::Object payload{{"keys", json::to_json(dataset.keys)},
@@ -98,7 +98,7 @@ Result<std::vector<Dataset>> Datasets::list() {
 }
 
 Result<Dataset> Datasets::set_rules(const access::Actor& actor, std::string_view name, std::vector<Rule> wanted) {
-  const auto rules = TM_TRY(check_rules(std::move(wanted), impl_->settings));
+  const auto rules = TM_TRY(check_rules(impl_->tables, std::move(wanted), impl_->settings));
   return impl_->database.write([&](sql::Tx& tx) -> Result<Dataset> {
     Dataset dataset = TM_TRY(find_dataset(tx, name));
     json::Object payload{{"before", json::to_json(dataset.rules)}, {"after", json::to_json(rules)}};

@@ -546,15 +546,24 @@ TEST_F(DatasetsTest, NamesAndRulesAreChecked) {
       "datasets.bad_rule");
 }
 
-TEST_F(DatasetsTest, BadPatternIsABrokenRuleNotACrash) {
+TEST_F(DatasetsTest, APatternThatNoValueCouldKeepIsRefusedWithItsRule) {
+  make();
   Rule pattern = rule(RuleKind::pattern, "a");
-  pattern.pattern = "(";
-  NewDataset dataset;
-  dataset.rules = {pattern};
-  make(dataset);
-  const auto refused = add("a\nx\n");
-  ASSERT_FALSE(refused);
-  EXPECT_EQ(refused.error().reason, "datasets.rule_broken");
+  for (const char* text : {"(", "[a", "a{2,1}", "\\", "(?<n>a)(?=b)"}) {
+    pattern.pattern = text;
+    NewDataset dataset;
+    dataset.name = "p";
+    dataset.rules = {rule(RuleKind::not_null, "a"), pattern};
+    const auto refused = datasets_->add(actor_, dataset);
+    ASSERT_FALSE(refused) << text;
+    EXPECT_EQ(refused.error().code, Code::kInvalidArgument);
+    EXPECT_EQ(refused.error().reason, "datasets.bad_rule");
+    EXPECT_THAT(refused.error().message, HasSubstr("rules[1]"));
+    EXPECT_THAT(refused.error().message, HasSubstr(text));
+    EXPECT_EQ(datasets_->set_rules(actor_, "d", {pattern}).error().reason, "datasets.bad_rule");
+  }
+  pattern.pattern = "\\(\\d{2}\\)";
+  EXPECT_TRUE(datasets_->set_rules(actor_, "d", {pattern}));
 }
 
 TEST_F(DatasetsTest, ConcurrentUploadsAllArriveOnce) {

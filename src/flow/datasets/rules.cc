@@ -68,7 +68,18 @@ std::pair<std::string, std::string> fault_of(const Rule& rule, const Settings& s
   return {};
 }
 
-Result<void> check_values(const Rule& rule) {
+// A pattern that cannot be read would refuse every file; the engine that will match it is asked.
+Result<void> check_pattern(tables::Tables& tables, const Rule& rule) {
+  const auto matched = tables.query({"datasets.check_pattern", "SELECT regexp_full_match('', $1)"}, {rule.pattern});
+  if (matched) return {};
+  if (matched.error().code != Code::kInvalidArgument) return fail(matched.error());
+  return fail(Code::kInvalidArgument, "datasets.bad_rule",
+              fmt::format("The pattern '{}' is not a regular expression: {}", rule.pattern.substr(0, 128),
+                          matched.error().message),
+              "Write it in RE2's syntax; a backslash before ( [ { . * + ? takes them as they are.");
+}
+
+Result<void> check_values(tables::Tables& tables, const Rule& rule) {
   const auto low = TM_TRY(limit_of(rule.low));
   const auto high = TM_TRY(limit_of(rule.high));
   if (low && high && *low > *high) {
@@ -76,6 +87,7 @@ Result<void> check_values(const Rule& rule) {
                 fmt::format("low {} is above high {}.", limit_text(rule.low), limit_text(rule.high)), "Swap them.");
   }
   if (!rule.age_max.empty()) TM_CHECK(parse_duration_ms(rule.age_max));
+  if (rule.kind == RuleKind::pattern) TM_CHECK(check_pattern(tables, rule));
   return {};
 }
 
@@ -326,7 +338,7 @@ std::string rule_name(const Rule& rule) {
   }
 }
 
-Result<std::vector<Rule>> check_rules(std::vector<Rule> rules, const Settings& settings) {
+Result<std::vector<Rule>> check_rules(tables::Tables& tables, std::vector<Rule> rules, const Settings& settings) {
   if (static_cast<std::int64_t>(rules.size()) > settings.rules_max) {
     return fail(Code::kInvalidArgument, "datasets.bad_rule",
                 fmt::format("There are {} rules; the limit is {}.", rules.size(), settings.rules_max), "Give fewer.");
@@ -337,8 +349,8 @@ Result<std::vector<Rule>> check_rules(std::vector<Rule> rules, const Settings& s
     if (const auto [problem, remedy] = fault_of(rule, settings); !problem.empty()) {
       return fail(Code::kInvalidArgument, "datasets.bad_rule", fmt::format("rules[{}] {}.", i, problem), remedy);
     }
-    if (auto good = check_values(rule); !good) {
-      return fail(Code::kInvalidArgument, "datasets.bad_rule", fmt::format("rules[{}]: {}", i, good.error().message),
+    if (auto good = check_values(tables, rule); !good) {
+      return fail(good.error().code, "datasets.bad_rule", fmt::format("rules[{}]: {}", i, good.error().message),
                   good.error().remedy);
     }
     if (rule.name.empty()) rule.name = rule_name(rule);

@@ -15,7 +15,8 @@ namespace tidemill::datasets {
 
 // Returns the rules with their names filled in; kInvalidArgument "datasets.bad_rule" names the rule, the field and the
 // remedy.
-[[nodiscard]] Result<std::vector<Rule>> check_rules(std::vector<Rule> rules, const Settings& settings);
+[[nodiscard]] Result<std::vector<Rule>> check_rules(tables::Tables& tables, std::vector<Rule> rules,
+                                                    const Settings& settings);
 
 // Returns the rules that keys stand for: never missing, together unique.
 [[nodiscard]] std::vector<Rule> rules_of_keys(const std::vector<std::string>& keys);

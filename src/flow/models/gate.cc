@@ -49,20 +49,19 @@ Result<Labelled> read_labelled(Models& models, const std::filesystem::path& data
   return rows;
 }
 
-// Why there is too little to judge by, or "".
+// Everything of which there is too little to judge by, or "".
 std::string too_little(const Labelled& rows, const GateOptions& options) {
   const auto all = static_cast<std::int64_t>(rows.labels.size());
-  if (all < options.rows_min)
-    return fmt::format("There are {} labelled rows; the gate needs {} (rows_min).", all, options.rows_min);
-  if (rows.positives < std::max<std::int64_t>(options.positives_min, 1)) {
-    return fmt::format("There are {} positive rows; the gate needs {} (positives_min).", rows.positives,
-                       options.positives_min);
-  }
-  if (all - rows.positives < std::max<std::int64_t>(options.negatives_min, 1)) {
-    return fmt::format("There are {} negative rows; the gate needs {} (negatives_min).", all - rows.positives,
-                       options.negatives_min);
-  }
-  return "";
+  std::string text;
+  const auto need = [&text](std::int64_t there, std::string_view what, std::int64_t least, std::string_view option) {
+    if (there >= least) return;
+    text += fmt::format("{}There are {} {} rows; the gate needs {} ({}).", text.empty() ? "" : " ", there, what, least,
+                        option);
+  };
+  need(all, "labelled", options.rows_min, "rows_min");
+  need(rows.positives, "positive", std::max<std::int64_t>(options.positives_min, 1), "positives_min");
+  need(all - rows.positives, "negative", std::max<std::int64_t>(options.negatives_min, 1), "negatives_min");
+  return text;
 }
 
 // The median and 99th percentile of scoring one row. Measured with the machine's own clock: it is a stopwatch, not a

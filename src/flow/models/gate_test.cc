@@ -177,6 +177,9 @@ TEST_F(GateTest, TooFewRowsProveNothing) {
   EXPECT_NE(positives.reason.find("positive rows; the gate needs 50"), std::string::npos);
   EXPECT_TRUE(judge_it(1, rare_file, {.positives_min = positives.positives})->candidate);
   EXPECT_FALSE(judge_it(1, rare_file, {.positives_min = positives.positives + 1})->candidate);
+  const std::string all = judge_it(1, rare_file, {.rows_min = 1001, .negatives_min = 1000})->reason;
+  for (const char* option : {"(rows_min)", "(positives_min)", "(negatives_min)"})
+    EXPECT_NE(all.find(option), std::string::npos) << "one run tells everything that is lacking: " << all;
 }
 
 TEST_F(GateTest, WhatCannotBeJudgedIsAnError) {

@@ -122,16 +122,28 @@ std::int64_t Monitors::now_of(const Monitor& monitor) const {
   return monitor.time == Time::wall ? parts_.clock.now_ms() : parts_.predictions.stats(monitor.deployment).watermark_ms;
 }
 
-Result<std::optional<Monitors::Due>> Monitors::due(const Monitor& monitor, std::optional<std::int64_t> next_start_ms) {
+Result<std::optional<Upcoming>> Monitors::open_window(const Monitor& monitor,
+                                                      std::optional<std::int64_t> next_start_ms) const {
   const auto stats = parts_.predictions.stats(monitor.deployment);
-  if (stats.first_ms == 0) return std::optional<Due>();  // labels may have come, but nothing was asked yet
+  if (stats.first_ms == 0) return std::optional<Upcoming>();  // labels may have come, but nothing was asked yet
   const auto calendar = TM_TRY(Calendar::create(monitor.window, monitor.utc_offset_minutes));
   const std::int64_t maturity_ms = TM_TRY(parse_duration_ms(monitor.maturity));
-  const std::int64_t start_ms =
-      next_start_ms.value_or(stats.first_ms);  // the first window is the one of the oldest prediction
-  const Span span = calendar.at(start_ms);
-  if (now_of(monitor) < span.end_ms + maturity_ms) return std::optional<Due>();
-  return std::optional(Due{span, next_start_ms});
+  // The first window is the one of the oldest prediction.
+  const Span span = calendar.at(next_start_ms.value_or(stats.first_ms));
+  return std::optional(
+      Upcoming{span.label, span.start_ms, span.end_ms, span.end_ms + maturity_ms, now_of(monitor), monitor.time});
+}
+
+Result<std::optional<Upcoming>> Monitors::upcoming(std::string_view name) {
+  const auto found = TM_TRY(parts_.database.read([&](sql::Tx& tx) { return find_monitor(tx, name); }));
+  if (!found) return fail(unknown_monitor(name));
+  return open_window(found->monitor, found->next_start_ms);
+}
+
+Result<std::optional<Monitors::Due>> Monitors::due(const Monitor& monitor, std::optional<std::int64_t> next_start_ms) {
+  const auto open = TM_TRY(open_window(monitor, next_start_ms));
+  if (!open || open->now_ms < open->closes_ms) return std::optional<Due>();
+  return std::optional(Due{Span{open->start_ms, open->end_ms, open->label}, next_start_ms});
 }
 
 Result<Window> Monitors::close(const Monitor& monitor, const Due& due) {

@@ -55,6 +55,8 @@ class Monitors {
   [[nodiscard]] Result<std::vector<Monitor>> list();
   // Closed windows, oldest first. kNotFound for an unknown monitor.
   [[nodiscard]] Result<std::vector<Window>> windows(std::string_view name);
+  // The open window; nothing before the first prediction. kNotFound for an unknown monitor.
+  [[nodiscard]] Result<std::optional<Upcoming>> upcoming(std::string_view name);
 
   // Closes every window that is over and judges every canary that can be; returns how many windows it closed. What the
   // thread of start() does again and again. Safe to call from several threads and servers: a window is closed once.
@@ -70,6 +72,9 @@ class Monitors {
   Monitors(Parts parts, Options options) : parts_(parts), options_(options) {}
 
   [[nodiscard]] std::int64_t now_of(const Monitor& monitor) const;
+  // Returns the window that begins at `next_start_ms`, or that of the oldest prediction; nothing before there is one.
+  [[nodiscard]] Result<std::optional<Upcoming>> open_window(const Monitor& monitor,
+                                                            std::optional<std::int64_t> next_start_ms) const;
   // Returns the first window of the monitor that is over, or nothing; `next_start_ms` is where the open window begins.
   struct Due;
   [[nodiscard]] Result<std::optional<Due>> due(const Monitor& monitor, std::optional<std::int64_t> next_start_ms);

@@ -107,4 +107,15 @@ BOOST_DESCRIBE_STRUCT(Window, (),
                       (monitor, deployment, label, start_ms, end_ms, champion, served, versions, drift, score_drift,
                        verdicts, alerts, alert_count, closed_ms))
 
+// The window that is open, and when it closes.
+struct Upcoming {
+  std::string label;
+  std::int64_t start_ms = 0;
+  std::int64_t end_ms = 0;
+  std::int64_t closes_ms = 0;  // its end and the maturity of labels, by the monitor's clock
+  std::int64_t now_ms = 0;     // what that clock says: the server's time, or the newest prediction's
+  Time time = Time::wall;
+};
+BOOST_DESCRIBE_STRUCT(Upcoming, (), (label, start_ms, end_ms, closes_ms, now_ms, time))
+
 }  // namespace tidemill::monitors

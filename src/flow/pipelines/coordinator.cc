@@ -159,7 +159,8 @@ bool Coordinator::decide_step(std::size_t index) {
     if (!ended(needed.state)) return false;
     if (needed.state != StepState::succeeded) {
       finish_step(index, StepState::skipped,
-                  fmt::format("Step '{}', which it needs, was {}.", needed.name, enum_name(needed.state)));
+                  fmt::format("Step '{}', which it needs, {} {}.", needed.name,
+                              needed.state == StepState::failed ? "has" : "was", enum_name(needed.state)));
       return true;
     }
   }

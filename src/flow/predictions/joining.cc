@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <charconv>
 #include <map>
 #include <unordered_set>
 #include <utility>
@@ -81,6 +83,16 @@ void add_labels(tables::Frame& frame, const std::vector<std::int8_t>& labels) {
   frame.columns.push_back(std::move(column));
 }
 
+// The double that reads as the float's shortest digits: 12.04, where the float itself is 12.039999961853027.
+double as_written(float value) {
+  std::array<char, 32> digits{};
+  const auto [end, error] = std::to_chars(digits.data(), digits.data() + digits.size(), value);
+  double read = value;
+  std::from_chars(digits.data(), end, read);
+  return read;
+}
+
+// A feature as it was given to the model, which takes floats.
 json::Value cell(const tables::Column& column, std::size_t row) {
   if (column.is_missing(row)) return nullptr;
   switch (column.type) {
@@ -90,7 +102,7 @@ json::Value cell(const tables::Column& column, std::size_t row) {
     case tables::Type::time:
       return column.integers()[row];
     case tables::Type::real:
-      return json::to_json(column.reals()[row]);
+      return json::to_json(as_written(static_cast<float>(column.reals()[row])));
     case tables::Type::text:
       return json::Value(boost::json::string(column.texts()[row]));
   }

@@ -22,7 +22,41 @@ std::string text_of(const json::Object& object, std::string_view key) {
   return value != nullptr && value->is_string() ? std::string(value->get_string()) : std::string();
 }
 
-// Reads {"error": {…}}; an answer in another form becomes an error that shows its beginning.
+Code code_of(long status) {
+  switch (status) {
+    case 400:
+      return Code::kInvalidArgument;
+    case 401:
+      return Code::kUnauthenticated;
+    case 403:
+      return Code::kPermissionDenied;
+    case 404:
+      return Code::kNotFound;
+    case 409:
+      return Code::kConflict;
+    case 413:
+      return Code::kTooLarge;
+    case 429:
+      return Code::kExhausted;
+    case 501:
+      return Code::kUnimplemented;
+    case 503:
+      return Code::kUnavailable;
+    default:
+      return Code::kInternal;
+  }
+}
+
+// The Open Inference Protocol's form, {"error": "text"}: ours has reason and remedy beside it, and the text ends with
+// the remedy.
+Error protocol_error(long status, const json::Object& object) {
+  Error error{code_of(status), text_of(object, "reason"), text_of(object, "error"), text_of(object, "remedy"), {}};
+  if (!error.remedy.empty() && error.message.ends_with(" " + error.remedy))
+    error.message.resize(error.message.size() - error.remedy.size() - 1);
+  return error;
+}
+
+// Reads {"error": {…}} or {"error": "text"}; an answer in another form becomes an error that shows its beginning.
 Error error_of(long status, const std::string& body) {
   if (auto parsed = json::parse(body); parsed && parsed->is_object()) {
     if (const auto* found = parsed->get_object().if_contains("error"); found != nullptr && found->is_object()) {
@@ -39,10 +73,12 @@ Error error_of(long status, const std::string& body) {
         }
       }
       return error;
+    } else if (found != nullptr && found->is_string()) {
+      return protocol_error(status, parsed->get_object());
     }
   }
-  const Code code = status == 404 ? Code::kNotFound : (status == 401 ? Code::kUnauthenticated : Code::kInternal);
-  return {code, "cli.unexpected_answer", fmt::format("The server answered {} '{}'.", status, body.substr(0, 200)), ""};
+  return {code_of(status), "cli.unexpected_answer",
+          fmt::format("The server answered {} '{}'.", status, body.substr(0, 200)), ""};
 }
 
 std::size_t take_body(char* data, std::size_t size, std::size_t count, void* target) {

@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "base/result.h"
 #include "cli/client.h"
+#include "cli/print.h"
 
 namespace tidemill::cli {
 
@@ -31,13 +32,6 @@ struct Parameter {
   bool repeated = false;
 };
 
-// A column of a table: a heading and the dotted path of the field that fills it; "made_ms" and other "…_ms" fields
-// print as times.
-struct Column {
-  std::string heading;
-  std::string path;
-};
-
 // One invocation, given to a verb. Lives on one thread.
 class Call {
  public:
@@ -54,9 +48,10 @@ class Call {
   // Returns the option as a whole number; kInvalidArgument names the option otherwise.
   [[nodiscard]] Result<std::int64_t> integer(const std::string& name, std::int64_t fallback) const;
 
-  // Prints the rows under `key` of the answer as a table, or the whole answer with --json.
+  // Prints the rows under `key` of the answer as a table, "(none)" on standard error when there are none, or the
+  // whole answer with --json.
   void table(const json::Value& answer, std::string_view key, const std::vector<Column>& columns) const;
-  // Prints an object as "field  value" lines, or as JSON with --json.
+  // Prints an object as object_text lays it out, or as JSON with --json.
   void object(const json::Value& answer) const;
   // Prints a sentence for people on standard output; with --json prints `answer` instead.
   void say(const std::string& sentence, const json::Value& answer) const;

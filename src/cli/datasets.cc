@@ -32,10 +32,18 @@ Result<int> add(Call& call) {
   };
   Query query{{"mode", call.get("--mode", "append")}, {"filename", file.filename().string()}};
   if (call.has("--encoding")) query.emplace_back("encoding", call.get("--encoding"));
+  // A file that is there already makes no version: the answer is then the newest one, as it was before.
+  const auto before = TM_TRY(call.client().get(api_path({"datasets", call.get("NAME")})));
   auto answer = call.client().upload(api_path({"datasets", call.get("NAME"), "versions"}), query, file, progress);
   if (show) fmt::print(stderr, "\r\x1b[K");
   if (!answer) return fail(std::move(answer).error());
   const json::Object& version = answer->as_object();
+  if (const auto* latest = at_path(before, "latest"); latest != nullptr && *latest == version.at("number")) {
+    call.say(fmt::format("Nothing was added: version {} of {} holds this file already.",
+                         json::serialize(version.at("number")), call.get("NAME")),
+             *answer);
+    return kExitOk;
+  }
   call.say(fmt::format("Version {} of {}: {} rows, {} bytes, {} of them new.", json::serialize(version.at("number")),
                        call.get("NAME"), json::serialize(version.at("rows")), json::serialize(version.at("bytes")),
                        json::serialize(version.at("bytes_new"))),

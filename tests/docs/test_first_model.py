@@ -123,3 +123,55 @@ def test_it_is_watched(walked):
 def test_the_chain_holds(walked):
     client, _ = walked
     assert client.call("GET", "/api/events/verify").json["ok"] is True
+
+
+@pytest.fixture(scope="module")
+def wine(walked, checkout: pathlib.Path):
+    """A reader's own CSV: small, with a text column that the test rows have a new value of and a gap in."""
+    from sklearn.datasets import load_wine
+
+    client, _ = walked
+    table = load_wine(as_frame=True)
+    rows = table.data.rename(columns=lambda name: name.replace("/", "_")).sample(frac=1, random_state=0)
+    rows.insert(0, "id", [f"w{i}" for i in range(len(rows))])
+    rows.insert(1, "grower", ["north", "south", None, "west"] * (len(rows) // 4) + ["new", None])
+    rows["first"] = (table.target[rows.index] == 0).astype(int)
+    pipeline = (SOURCE / "examples/cancer/pipeline/pipeline.yaml").read_text()
+    ours = ("name: wine", "dataset: wine", "label: first", "model: wine")
+    for old, new in zip(("name: cancer", "dataset: cancer", "label: malignant", "model: cancer"), ours, strict=True):
+        assert old in pipeline
+        pipeline = pipeline.replace(old, new)
+    steps = SOURCE / "examples/cancer/pipeline/steps"
+    files = {f"steps/{file.name}": file.read_text() for file in steps.glob("*.py")}
+    assert client.call_json("POST", "/api/datasets", {"name": "wine", "keys": ["id"]}).status == 201
+    body = rows.to_csv(index=False).encode()
+    assert client.call("POST", "/api/datasets/wine/versions?filename=wine.csv", body).status == 201
+    assert client.call_json("POST", "/api/pipelines", {"definition": pipeline, "files": files}).status == 201
+    return client
+
+
+def run_of(client, params: dict) -> dict:
+    run = client.call_json("POST", "/api/pipelines/wine/runs", {"params": params}).json
+    deadline = time.monotonic() + PAGE_S_MAX
+    while run["state"] in ("queued", "running"):
+        assert time.monotonic() < deadline, run
+        time.sleep(0.2)
+        run = client.call("GET", f"/api/pipelines/runs/{run['id']}").json
+    return run
+
+
+def test_a_small_table_is_told_everything_that_it_lacks_at_once(wine):
+    (data, *_) = run_of(wine, {"test_rows": "60"})["steps"]
+    assert data["state"] == "failed"
+    for option in ("rows_min 200, but 60", "positives_min 50, but", "negatives_min 50, but"):
+        assert option in data["message"], data["message"]
+
+
+def test_a_text_column_is_a_category_that_serves_as_it_was_trained(wine):
+    run = run_of(wine, {"test_rows": "60", "rows_min": "60", "positives_min": "10", "negatives_min": "15"})
+    assert run["state"] == "succeeded", run
+    version = wine.call("GET", "/api/models/wine/versions/1").json
+    grower = version["columns"][0]
+    assert (grower["name"], grower["kind"], grower["missing"]) == ("grower", "category", "code")
+    assert grower["categories"] == ["north", "south", "west"], "the newest text is among the test rows only"
+    assert version["parity"]["max_abs_diff"] < 1e-5 and version["parity"]["rows"] == 60

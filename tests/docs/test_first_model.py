@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import re
@@ -103,6 +104,13 @@ def test_the_endpoint_answers(walked, checkout: pathlib.Path):
     probability = next(o for o in answer.json["outputs"] if o["name"] == "probability")["data"]
     assert len(probability) == 1 and 0 < probability[0] < 1
     assert str(probability[0])[:6] in output  # what the page itself printed
+
+
+def test_a_prediction_shows_its_features_with_the_digits_that_were_sent(walked, checkout: pathlib.Path):
+    client, _ = walked
+    asked = json.loads((checkout / "build/cancer/one.json").read_text())
+    shown = client.call("GET", f"/api/predictions/cancer/{asked['parameters']['prediction_ids'][0]}").json["features"]
+    assert shown == {column["name"]: column["data"][0] for column in asked["inputs"]}
 
 
 def test_it_is_watched(walked):

@@ -24,6 +24,7 @@
 #include "base/files.h"
 #include "base/json.h"
 #include "base/result.h"
+#include "jobs/sandbox.h"
 
 namespace tidemill::jobs {
 
@@ -60,10 +61,11 @@ struct ProcessSpec {
   std::int64_t time_limit_ms = 0;  // 0 = none; SIGTERM to all, then SIGKILL after grace_ms
   std::int64_t grace_ms = 2'000;
   bool namespaces = true;  // false: as on a kernel that gives none (launch.h)
+  Sandbox sandbox{};       // what it cannot be shut off from, it is not started with: see ProcessResult::error
 };
 BOOST_DESCRIBE_STRUCT(ProcessSpec, (),
                       (argv, env, work_folder, log_file, lock_file, mark, limits, output_policy, time_limit_ms,
-                       grace_ms, namespaces))
+                       grace_ms, namespaces, sandbox))
 
 enum class KillReason { none, time_limit, cancelled, memory, processes, output };
 BOOST_DESCRIBE_ENUM(KillReason, none, time_limit, cancelled, memory, processes, output)

@@ -1,6 +1,7 @@
 #include "jobs/launch.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <linux/close_range.h>
 #include <sched.h>
 #include <signal.h>
@@ -17,6 +18,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "jobs/hiding.h"
 #include "jobs/shim.h"
 
 namespace tidemill::jobs {
@@ -24,7 +26,13 @@ namespace {
 
 constexpr int kExecFailed = 127;
 constexpr int kNiceness = 5;  // a step yields the processor to the server's answers, and to the shim that must end it
-constexpr int kNoNamespace = -1;  // sent by init in place of an errno when it cannot mount its /proc
+
+// How far the child came when it met an errno.
+enum class Stage { program, namespaces, sandbox };
+struct Failure {
+  Stage stage = Stage::program;
+  int error_number = 0;
+};
 
 struct Pipe {
   FileDescriptor read_end;
@@ -44,8 +52,9 @@ struct Plan {
   std::vector<char*> argv;
   std::vector<char*> envp;
   const ProcessSpec* spec = nullptr;
+  Hiding hiding;
   int output = -1;
-  int failure = -1;  // takes an errno when the program cannot be started; closes when it could
+  int failure = -1;  // takes a Failure when the program cannot be started; closes when it could
   int ending = -1;   // init's: takes the Ending
   int go = -1;       // init's: one byte comes when the shim is ready; end of stream when it has died
 };
@@ -69,8 +78,9 @@ void set_limits(const ProcessLimits& limits) {
   ::setrlimit(RLIMIT_CORE, &none);
 }
 
-[[noreturn]] void give_up(const Plan& plan, int error_number) {
-  [[maybe_unused]] const ssize_t written = ::write(plan.failure, &error_number, sizeof error_number);
+[[noreturn]] void give_up(const Plan& plan, int error_number, Stage stage = Stage::program) {
+  const Failure failure{stage, error_number};
+  [[maybe_unused]] const ssize_t written = ::write(plan.failure, &failure, sizeof failure);
   ::_exit(kExecFailed);
 }
 
@@ -95,6 +105,7 @@ void write_text(const char* path, const char* text) {
   if (null < 0 || ::dup2(null, 0) < 0 || ::dup2(plan.output, 1) < 0 || ::dup2(plan.output, 2) < 0) give_up(plan, errno);
   ::close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
   set_limits(plan.spec->limits);
+  if (const int error = plan.hiding.shut(); error != 0) give_up(plan, error, Stage::sandbox);
   int worst = ENOENT;
   for (const std::string& candidate : plan.candidates) {
     ::execve(candidate.c_str(), plan.argv.data(), plan.envp.data());
@@ -115,13 +126,16 @@ bool mount_proc() {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   char go = 0;
   if (::read(plan.go, &go, 1) != 1) ::_exit(1);  // the shim died before the line above could take effect
-  if (!mount_proc()) give_up(plan, kNoNamespace);
+  if (!mount_proc()) give_up(plan, errno, Stage::namespaces);
+  if (const int error = plan.hiding.cover(); error != 0) give_up(plan, error, Stage::sandbox);
   const pid_t program = ::fork();
   if (program < 0) give_up(plan, errno);
   if (program == 0) become_program(plan);
   ::close(plan.failure);
   ::close(plan.output);
   ::close(kShimSocket);  // its end must tell that the shim has ended
+  // The program must not find by us what it cannot reach by itself: our working folder, our files.
+  ::prctl(PR_SET_DUMPABLE, 0);
   while (true) {
     Ending ending;
     rusage usage{};
@@ -170,8 +184,9 @@ std::vector<std::string> candidates_for(const std::string& program, const std::m
   }
 }
 
-Plan make_plan(const ProcessSpec& spec) {
+Result<Plan> make_plan(const ProcessSpec& spec) {
   Plan plan;
+  plan.hiding = TM_TRY(Hiding::plan(spec.sandbox, spec.work_folder));
   plan.spec = &spec;
   plan.candidates = candidates_for(spec.argv.front(), spec.env);
   for (const auto& [name, value] : spec.env) plan.environment.push_back(name + "=" + value);
@@ -182,6 +197,16 @@ Plan make_plan(const ProcessSpec& spec) {
   plan.argv.push_back(nullptr);
   plan.envp.push_back(nullptr);
   return plan;
+}
+
+Error no_sandbox(const ProcessSpec& spec, std::string_view cause) {
+  return {Code::kUnavailable, "jobs.no_sandbox",
+          fmt::format("'{}' could not be shut off from the server's own files: {}.", spec.argv.front(), cause),
+          "Start the server anew, which looks at what this machine allows; see --steps-sandbox."};
+}
+
+std::unexpected<Error> no_namespace() {
+  return fail(Code::kUnavailable, "jobs.no_namespace", "This kernel gives no process namespace.");
 }
 
 Error not_executable(const ProcessSpec& spec, int error_number) {
@@ -200,9 +225,6 @@ Result<Launched> launch_with(const ProcessSpec& spec, Plan& plan, unsigned long 
   plan.failure = failure.write_end.get();
   plan.ending = ending.write_end.get();
   plan.go = go.read_end.get();
-  const auto no_namespace = [] {
-    return fail(Code::kUnavailable, "jobs.no_namespace", "This kernel gives no process namespace.");
-  };
 
   const pid_t shim = ::getpid();
   const pid_t root = namespaces != 0 ? fork_into(namespaces) : ::fork();
@@ -217,11 +239,13 @@ Result<Launched> launch_with(const ProcessSpec& spec, Plan& plan, unsigned long 
   if ((namespaces & CLONE_NEWUSER) != 0) map_own_user(root);
   failure.write_end = FileDescriptor();
   if (::write(go.write_end.get(), "G", 1) != 1) return fail(errno_error("write to", "a pipe", errno));
-  int error_number = 0;
-  if (::read(failure.read_end.get(), &error_number, sizeof error_number) == sizeof error_number) {
+  Failure met;
+  if (::read(failure.read_end.get(), &met, sizeof met) == sizeof met) {
     ::kill(root, SIGKILL);
     ::waitpid(root, nullptr, 0);
-    return error_number == kNoNamespace ? no_namespace() : fail(not_executable(spec, error_number));
+    if (met.stage == Stage::namespaces) return no_namespace();
+    if (met.stage == Stage::sandbox) return fail(no_sandbox(spec, std::strerror(met.error_number)));
+    return fail(not_executable(spec, met.error_number));
   }
   ::fcntl(output.read_end.get(), F_SETFL, O_NONBLOCK);
   return Launched{root, namespaces != 0, std::move(output.read_end), std::move(ending.read_end)};
@@ -230,10 +254,12 @@ Result<Launched> launch_with(const ProcessSpec& spec, Plan& plan, unsigned long 
 }  // namespace
 
 Result<Launched> launch(const ProcessSpec& spec) {
-  Plan plan = make_plan(spec);
-  constexpr unsigned long kOwnProcesses = CLONE_NEWPID | CLONE_NEWNS;
-  for (const unsigned long namespaces : {kOwnProcesses, kOwnProcesses | CLONE_NEWUSER, 0UL}) {
+  Plan plan = TM_TRY(make_plan(spec));
+  const bool mounts = spec.sandbox.way == SandboxWay::mounts;
+  const unsigned long own = CLONE_NEWPID | CLONE_NEWNS | (mounts && !spec.sandbox.network ? CLONE_NEWNET : 0UL);
+  for (const unsigned long namespaces : {own, own | CLONE_NEWUSER, 0UL}) {
     if (namespaces != 0 && !spec.namespaces) continue;
+    if (namespaces == 0 && mounts) return fail(no_sandbox(spec, "this machine gives it no mount namespace"));
     if ((namespaces & CLONE_NEWUSER) != 0 && ::geteuid() == 0)
       continue;  // root that may not make them lacks it everywhere
     auto launched = launch_with(spec, plan, namespaces);

@@ -27,8 +27,8 @@ struct Launched {
   FileDescriptor endings;   // of init: one Ending; then end of stream
 };
 
-// Starts spec.argv. kNotFound, reason "jobs.not_executable", when the program cannot be executed. Call from a process
-// with one thread.
+// Starts spec.argv. kNotFound, reason "jobs.not_executable", when the program cannot be executed; kUnavailable,
+// "jobs.no_sandbox", when spec.sandbox cannot be had. Call from a process with one thread.
 [[nodiscard]] Result<Launched> launch(const ProcessSpec& spec);
 
 }  // namespace tidemill::jobs

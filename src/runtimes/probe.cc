@@ -88,8 +88,13 @@ int probe_main(int argc, char** argv) {
 }
 
 Prober::Prober(const jobs::Executor& executor, std::filesystem::path library, std::filesystem::path program,
-               ProbeLimits limits, FileLimits files)
-    : executor_(executor), library_(std::move(library)), program_(std::move(program)), limits_(limits), files_(files) {}
+               ProbeLimits limits, FileLimits files, jobs::Sandbox sandbox)
+    : executor_(executor),
+      library_(std::move(library)),
+      program_(std::move(program)),
+      limits_(limits),
+      files_(files),
+      sandbox_(std::move(sandbox)) {}
 
 void Prober::stop() const {
   const std::lock_guard lock(mutex_);
@@ -126,6 +131,9 @@ Result<Probe> Prober::accept(const std::filesystem::path& model) const {
   spec.work_folder = folder.path().string();
   spec.log_file = (folder.path() / "log").string();
   if (kLimitsMemory) spec.limits.memory_bytes = static_cast<std::int64_t>(limits_.memory_bytes_max);
+  spec.sandbox = sandbox_;
+  spec.sandbox.network = false;
+  for (const std::size_t readable : {0U, 2U, 3U}) spec.sandbox.readable.push_back(spec.argv[readable]);
   spec.time_limit_ms = limits_.time_ms_max;
   spec.grace_ms = 0;
   const jobs::ProcessResult result = TM_TRY(run(spec));

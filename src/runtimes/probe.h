@@ -37,9 +37,11 @@ BOOST_DESCRIBE_STRUCT(Probe, (), (inputs, outputs, score_rule, score_problem, co
 class Prober {
  public:
   // `program` is the binary whose main() calls probe_main() for the verb kProbeVerb: our own by default. `library` as
-  // for Runtime::create. `executor` must outlive this.
+  // for Runtime::create. `sandbox` is what every probe is shut in: of what it hides, a probe sees the library and the
+  // model alone, and it has no network. `executor` must outlive this.
   Prober(const jobs::Executor& executor, std::filesystem::path library,
-         std::filesystem::path program = "/proc/self/exe", ProbeLimits limits = {}, FileLimits files = {});
+         std::filesystem::path program = "/proc/self/exe", ProbeLimits limits = {}, FileLimits files = {},
+         jobs::Sandbox sandbox = {});
 
   // Inspects the file here, then loads it in a process of its own with limits on time and memory and scores two rows of
   // zeros there when it is a matrix model. Returns what the model says of itself; kInvalidArgument, reason
@@ -58,6 +60,7 @@ class Prober {
   const std::filesystem::path program_;
   const ProbeLimits limits_;
   const FileLimits files_;
+  const jobs::Sandbox sandbox_;
 
   mutable std::mutex mutex_;
   mutable std::set<jobs::Process*> running_;  // guarded by mutex_, as the next

@@ -327,6 +327,16 @@ TEST_F(Runtimes, AStoppingServerDoesNotWaitForAProbe) {
   EXPECT_EQ(prober.accept(model).error().reason, "runtimes.stopping");
 }
 
+TEST_F(Runtimes, ProbesInASandboxThatHidesAllButTheModel) {
+  const auto model = save(test::logistic({0.5F, -2.0F}, 0.25F));
+  const jobs::SandboxFound found = jobs::find_sandbox(executor_, folder_.path());
+  const jobs::Sandbox sandbox{.way = found.way, .hidden = {folder_.path()}};
+  const Prober prober(executor_, TIDEMILL_ORT_LIBRARY, "/proc/self/exe", {}, {}, sandbox);
+  const auto probe = prober.accept(model);
+  ASSERT_TRUE(probe) << probe.error().text();
+  EXPECT_EQ(probe->columns, 2);
+}
+
 TEST_F(Runtimes, AMissingLibraryIsUnavailable) {
   const Prober prober(executor_, "/nowhere/libonnxruntime.so");
   EXPECT_EQ(prober.accept(save(test::logistic({1}, 0))).error().code, Code::kUnavailable);

@@ -92,6 +92,9 @@ void add_flags(CLI::App& app, Flags& flags) {
   app.add_flag("--anonymous-read", config.anonymous_read, "On loopback, let whoever does not sign in read");
   app.add_option("--python", config.python, "The Python that steps run with (python3)")
       ->check(&python_fault, "PROGRAM");
+  app.add_option("--steps-sandbox", config.steps_sandbox,
+                 "Shut steps off from the data folder: auto (where this machine can), required or off")
+      ->check(CLI::IsMember({"auto", "required", "off"}));
   app.add_option("--libraries", flags.libraries, "Folder of libduckdb.so and libonnxruntime.so");
   app.add_option("--log-level", config.log_level, "debug, info, warn or error")
       ->check(CLI::IsMember({"debug", "info", "warn", "error"}));

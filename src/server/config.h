@@ -49,8 +49,9 @@ struct Config {
   std::uint16_t port = 7070;
   std::vector<std::string> names;  // further Host names to answer to
   bool anonymous_read = false;
-  std::string python = "python3";   // what "python" means in a step
-  std::filesystem::path libraries;  // folder of libduckdb and libonnxruntime; empty: where the build put them
+  std::string python = "python3";      // what "python" means in a step
+  std::string steps_sandbox = "auto";  // or "required", "off": whether steps and probes are shut off from `data`
+  std::filesystem::path libraries;     // folder of libduckdb and libonnxruntime; empty: where the build put them
   std::string log_level = "info";
   Settings settings;
 

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <cstdlib>
 #include <optional>
 #include <utility>
@@ -29,6 +30,7 @@
 #include "api/rest/system.h"
 #include "api/rest/triggers.h"
 #include "base/clock.h"
+#include "base/enums.h"
 #include "base/log.h"
 #include "events/events.h"
 #include "flow/datasets/datasets.h"
@@ -45,6 +47,7 @@
 #include "flow/triggers/triggers.h"
 #include "jobs/executor.h"
 #include "jobs/jobs.h"
+#include "jobs/sandbox.h"
 #include "runtimes/probe.h"
 #include "runtimes/runtime.h"
 #include "server/console_assets.h"
@@ -60,6 +63,9 @@ namespace {
 
 constexpr const char* kVersion = "0.1.0";
 
+// Where services of the machine can be asked to start programs outside of any sandbox, as the server's user.
+constexpr std::array kSessionFolders{"/run/user", "/run/dbus"};
+
 void append(std::vector<http::Route>& routes, std::vector<http::Route> more) {
   for (auto& route : more) routes.push_back(std::move(route));
 }
@@ -72,6 +78,7 @@ struct Platform::Rooms {
 
   Result<void> make_rooms();
   Result<std::unique_ptr<blobs::Store>> open_blobs() const;
+  Result<void> find_sandbox();
   void make_runtime();
   Result<void> make_serving();
   void lend_steps();
@@ -83,6 +90,7 @@ struct Platform::Rooms {
   const DataFolder data;
   const SystemClock clock;
   const jobs::Executor executor;
+  jobs::Sandbox sandbox;  // of steps and probes
 
   std::unique_ptr<sql::Database> database;
   std::unique_ptr<blobs::Store> blobs;
@@ -121,6 +129,7 @@ Result<void> Platform::Rooms::make_rooms() {
   tables = TM_TRY(tables::Tables::create(std::move(rows)));
   events = TM_TRY(events::Events::create(*database, clock));
   access = TM_TRY(access::Access::create(*database, *events, clock, config.settings.access));
+  TM_CHECK(find_sandbox());
   make_runtime();
   online = TM_TRY(kv::Kv::create(data / "online"));
   requirements = TM_TRY(requirements::Requirements::create(*database, *events, clock));
@@ -134,6 +143,7 @@ Result<void> Platform::Rooms::make_rooms() {
   steps.python = config.python;
   steps.url = [this] { return url(); };
   steps.limits = config.settings.pipelines;
+  steps.sandbox = sandbox;
   pipelines = TM_TRY(pipelines::Pipelines::create(*database, *events, *access, *jobs, *blobs, clock, std::move(steps)));
   TM_CHECK(make_serving());
   triggers = TM_TRY(triggers::Triggers::create(*database, *events, *pipelines, clock));
@@ -150,6 +160,32 @@ Result<std::unique_ptr<blobs::Store>> Platform::Rooms::open_blobs() const {
   return blobs::S3Store::create(TM_TRY(blobs::s3_bucket(config.blobs, config.settings.s3, environment)), clock);
 }
 
+Result<void> Platform::Rooms::find_sandbox() {
+  if (config.steps_sandbox == "off") return {};
+  const jobs::SandboxFound found = jobs::find_sandbox(executor, data.path());
+  if (found.way == jobs::SandboxWay::none) {
+    if (config.steps_sandbox == "required") {
+      return fail(
+          Code::kFailedPrecondition, "server.no_sandbox",
+          fmt::format("Steps of pipelines cannot be shut off from '{}' here. {}", data.path().string(), found.why),
+          "Allow user namespaces or run Linux 6.2 or later with Landlock; or start with --steps-sandbox auto.");
+    }
+    log::warn("server", "steps of pipelines can reach the server's own files: this machine offers no sandbox",
+              {{"cause", found.why}});
+    return {};
+  }
+  log::debug("server", "steps are shut off from the data folder", {{"way", std::string(enum_name(found.way))}});
+  sandbox.way = found.way;
+  sandbox.hidden.push_back(data.path());
+  for (const auto* folder : kSessionFolders) sandbox.hidden.emplace_back(folder);
+  const std::filesystem::path python(config.python);  // DATA/venv/bin/python needs what lies in DATA/venv
+  const auto environment = python.parent_path().parent_path();
+  if (python.is_absolute() && python != environment && environment != data.path()) {
+    sandbox.readable.push_back(environment);
+  }
+  return {};
+}
+
 void Platform::Rooms::make_runtime() {
   const auto library =
       config.libraries.empty() ? std::filesystem::path() : config.libraries / "libonnxruntime.so.1.32.0";
@@ -157,7 +193,8 @@ void Platform::Rooms::make_runtime() {
   // Without it models can be kept and looked at; testing and serving them answers this very error.
   if (!loaded) log::warn("server", "no runtime for models", {{"cause", loaded.error().text()}});
   if (loaded) runtime = *std::move(loaded);
-  prober.emplace(executor, runtime == nullptr ? library : runtime->library());
+  prober.emplace(executor, runtime == nullptr ? library : runtime->library(), "/proc/self/exe", runtimes::ProbeLimits(),
+                 runtimes::FileLimits(), sandbox);
 }
 
 Result<void> Platform::Rooms::make_serving() {

@@ -84,7 +84,7 @@ def basic(name: str, password: str) -> str:
 class Server:
     """`tidemill server` on `folder`; flags as on the command line. Its standard error goes to folder.log beside it.
 
-    `env` is added to this process's environment.
+    `env` is added to this process's environment; `before` are words of a command that runs the server.
     """
 
     def __init__(
@@ -93,11 +93,13 @@ class Server:
         flags: list[str] | None = None,
         python: str = PYTHON,
         env: dict[str, str] | None = None,
+        before: list[str] | None = None,
     ) -> None:
         self.folder = folder
         self.log = folder.with_name(folder.name + ".log")
         self.flags = flags or []
         self.python = python
+        self.before = before or []
         self.env = os.environ | (env or {})
         self.process: subprocess.Popen[str] | None = None
         self.url, self.host, self.port = "", "", 0
@@ -117,7 +119,7 @@ class Server:
         begun = time.monotonic()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*argv, *self.flags],
+                [*self.before, *argv, *self.flags],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -127,6 +127,7 @@ jobs::ProcessSpec Attempt::process_spec() const {
   spec.limits.processes = limits.processes;
   spec.limits.output_bytes = limits.log_bytes;
   spec.limits.file_bytes = limits.output_bytes_max;
+  spec.sandbox = options.sandbox;
   return spec;
 }
 

@@ -31,6 +31,7 @@ struct Options {
   std::function<std::string()> url;  // where this server answers, for steps that call it; empty = they are not told
   std::map<std::string, std::string> env;  // added to the environment of every process
   Limits limits{};
+  jobs::Sandbox sandbox{};  // for every program
   jobs::ExecutorOptions executor{};
 };
 

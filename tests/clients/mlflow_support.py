@@ -62,7 +62,9 @@ def mlflow_server(folder: pathlib.Path, *flags: str) -> Iterator[str]:
 
 def call(url: str, method: str, path: str, body: Any = None, query: Any = None) -> tuple[int, Any]:
     """One request below /api/2.0/mlflow; returns the status and the JSON of the answer, or its text."""
-    target = f"{url}/api/2.0/mlflow/{path}" + (f"?{urllib.parse.urlencode(query, doseq=True)}" if query else "")
+    target = urllib.parse.urljoin(f"{url}/api/2.0/mlflow/", path) + (
+        f"?{urllib.parse.urlencode(query, doseq=True)}" if query else ""
+    )
     data = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
     request = urllib.request.Request(target, data=data, method=method)
     if data is not None:

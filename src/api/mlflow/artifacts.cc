@@ -14,35 +14,6 @@ constexpr std::uint64_t kInMemoryBytesMax = 1u << 20;      // larger files go to
 constexpr std::uint64_t kSmallUploadBytesMax = 10u << 20;  // MLflow's own limit of upload-artifact
 constexpr int kDecodingsMax = 8;
 
-// Refuses what leads elsewhere, however often it is escaped: a proxy or a client may have decoded it once more or once
-// less than we did. The path itself is taken as it came; the room checks that again by its own rule.
-Result<void> check_safe(std::string_view path) {
-  const auto refuse = [&] {
-    return fail(Code::kInvalidArgument, "mlflow.bad_path", fmt::format("Invalid path: '{}'.", path.substr(0, 256)),
-                "Give a relative path without '..', '#' and drive letters.");
-  };
-  std::string text(path);
-  for (int i = 0; i < kDecodingsMax; ++i) {
-    const bool drive = text.size() >= 2 && text[1] == ':' && (text.size() == 2 || text[2] == '/' || text[2] == '\\');
-    if (text.starts_with('/') || text.find('#') != std::string::npos || text.find('\\') != std::string::npos || drive)
-      return refuse();
-    for (std::size_t from = 0; from <= text.size();) {
-      const std::size_t slash = std::min(text.find('/', from), text.size());
-      if (text.substr(from, slash - from) == "..") return refuse();
-      from = slash + 1;
-    }
-    if (text.find('%') == std::string::npos) return {};
-    auto decoded = http::percent_decode(text);
-    if (!decoded) {
-      // A stray '%' is part of a name; a NUL or broken UTF-8 behind one is not.
-      return decoded.error().reason == "http.bad_escape" && text.find("%00") == std::string::npos ? Result<void>()
-                                                                                                  : refuse();
-    }
-    text = *std::move(decoded);
-  }
-  return refuse();
-}
-
 std::string_view content_type_of(std::string_view path) {
   constexpr std::array<std::pair<std::string_view, std::string_view>, 16> kTypes{{{".txt", "text/plain"},
                                                                                   {".log", "text/plain"},
@@ -220,6 +191,35 @@ http::Response response_of(Result<http::Response> result) {
 }
 
 }  // namespace
+
+// Refuses what leads elsewhere, however often it is escaped: a proxy or a client may have decoded it once more or once
+// less than we did. The path itself is taken as it came; the room checks that again by its own rule.
+Result<void> check_safe(std::string_view path) {
+  const auto refuse = [&] {
+    return fail(Code::kInvalidArgument, "mlflow.bad_path", fmt::format("Invalid path: '{}'.", path.substr(0, 256)),
+                "Give a relative path without '..', '#' and drive letters.");
+  };
+  std::string text(path);
+  for (int i = 0; i < kDecodingsMax; ++i) {
+    const bool drive = text.size() >= 2 && text[1] == ':' && (text.size() == 2 || text[2] == '/' || text[2] == '\\');
+    if (text.starts_with('/') || text.find('#') != std::string::npos || text.find('\\') != std::string::npos || drive)
+      return refuse();
+    for (std::size_t from = 0; from <= text.size();) {
+      const std::size_t slash = std::min(text.find('/', from), text.size());
+      if (text.substr(from, slash - from) == "..") return refuse();
+      from = slash + 1;
+    }
+    if (text.find('%') == std::string::npos) return {};
+    auto decoded = http::percent_decode(text);
+    if (!decoded) {
+      // A stray '%' is part of a name; a NUL or broken UTF-8 behind one is not.
+      return decoded.error().reason == "http.bad_escape" && text.find("%00") == std::string::npos ? Result<void>()
+                                                                                                  : refuse();
+    }
+    text = *std::move(decoded);
+  }
+  return refuse();
+}
 
 void add_artifacts(Endpoints& endpoints, runs::Runs& runs, const std::filesystem::path& scratch_folder) {
   const std::string_view file = "/mlflow-artifacts/artifacts/{path...}";

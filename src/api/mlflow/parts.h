@@ -16,6 +16,7 @@ void add_logging(Endpoints& endpoints, runs::Runs& runs);
 void add_metrics(Endpoints& endpoints, runs::Runs& runs);
 void add_logged_models(Endpoints& endpoints, runs::Runs& runs);
 void add_artifacts(Endpoints& endpoints, runs::Runs& runs, const std::filesystem::path& scratch_folder);
+void add_multipart(Endpoints& endpoints, runs::Runs& runs, const std::filesystem::path& scratch_folder);
 void add_registered_models(Endpoints& endpoints, models::Models& models);
 void add_model_versions(Endpoints& endpoints, runs::Runs& runs, models::Models& models);
 
@@ -47,6 +48,9 @@ std::string wrapped(std::string_view name, const runs::Page<T>& page) {
   json.end_object();
   return json.take();
 }
+
+// Refuses a path of an artefact that leads elsewhere, however often it is escaped.
+[[nodiscard]] Result<void> check_safe(std::string_view path);
 
 inline constexpr std::string_view kNothing = "{}";
 inline constexpr std::string_view kRunNameTag = "mlflow.runName";

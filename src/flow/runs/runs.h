@@ -152,6 +152,7 @@ class Runs {
   [[nodiscard]] Result<void> delete_artefacts(const access::Actor& actor, std::string_view path);
 
   [[nodiscard]] sql::Database& database() const { return database_; }
+  [[nodiscard]] const Clock& clock() const { return clock_; }
   [[nodiscard]] blobs::Store& blobs() const { return blobs_; }
   [[nodiscard]] const Limits& limits() const { return limits_; }
 

@@ -268,6 +268,9 @@ struct Limits {
   std::int64_t filter_conditions_max = 64;
   std::int64_t pattern_bytes_max = 8'192;  // of one LIKE
   std::int64_t listed_max = 100'000;       // entries of one folder of artefacts
+  std::int64_t upload_parts_max = 10'000;  // of one file
+  std::int64_t uploads_open_max = 64;      // in parts, at once
+  std::int64_t upload_idle_ms_max = 86'400'000;
 };
 BOOST_DESCRIBE_STRUCT(Limits, (),
                       (batch_metrics_max, batch_params_max, batch_tags_max, batch_items_max, batch_inputs_max,
@@ -275,6 +278,6 @@ BOOST_DESCRIBE_STRUCT(Limits, (),
                        experiment_tag_chars_max, dataset_name_chars_max, dataset_digest_chars_max,
                        dataset_schema_bytes_max, dataset_source_bytes_max, dataset_profile_bytes_max,
                        search_results_max, history_results_max, filter_bytes_max, filter_conditions_max,
-                       pattern_bytes_max, listed_max))
+                       pattern_bytes_max, listed_max, upload_parts_max, uploads_open_max, upload_idle_ms_max))
 
 }  // namespace tidemill::runs

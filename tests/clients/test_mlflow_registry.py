@@ -191,3 +191,13 @@ def test_small_files_go_into_runs_and_out_of_models(tidemill, client, tmp_path):
     assert call(tidemill, "GET", files, query={"artifact_file_path": "MLmodel"}) == (200, "flavors: {}")
     assert call(tidemill, "GET", files, query={"artifact_file_path": "../MLmodel"})[0] == 400
     assert call(tidemill, "GET", files, query={"artifact_file_path": "no"})[0] == 404
+
+
+def test_bulk_history_has_the_first_points_of_each_run(tidemill, client):
+    run = client.create_run("0").info.run_id
+    for at, step, value in ((1, 2, 10.0), (1, 3, 11.0), (1, 3, 12.0), (2, 3, 12.0)):
+        client.log_metric(run, "m", value, timestamp=at, step=step)
+    query = {"run_id": [uuid.uuid4().hex, run], "metric_key": "m", "max_results": 2}
+    status, body = call(tidemill, "GET", "metrics/get-history-bulk", query=query)
+    assert status == 200
+    assert [(p["step"], p["value"]) for p in body["metrics"]] == [(2, 10.0), (3, 11.0)]

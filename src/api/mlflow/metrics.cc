@@ -45,7 +45,19 @@ struct CurvesOf {
   std::string_view name;
   std::int64_t points;
   std::int64_t points_max;
+  bool thinned;  // spread over the whole curve; else the first points of each run
 };
+
+// Returns the first points of each run that exists.
+Result<std::vector<runs::RunPoint>> beginnings(runs::Runs& runs, sql::Tx& tx, const runs::CurveQuery& query) {
+  std::vector<runs::RunPoint> points;
+  for (const runs::RunId& run : query.runs) {
+    auto page = runs.history(tx, run, query.key, query.points_max, 0);
+    if (!page && page.error().code == Code::kNotFound) continue;
+    for (const runs::Point& point : TM_TRY(std::move(page)).items) points.push_back({point, run});
+  }
+  return points;
+}
 
 Result<std::string> curves(runs::Runs& runs, const Call& call, const CurvesOf& of) {
   runs::CurveQuery query;
@@ -89,7 +101,8 @@ Result<std::string> curves(runs::Runs& runs, const Call& call, const CurvesOf& o
     return bad_request(fmt::format("max_results must be between 1 and {}, not {}.", of.points_max, query.points_max),
                        "Ask for so many.");
   }
-  const auto found = TM_TRY(runs.database().read([&](sql::Tx& tx) { return runs.curves(tx, query); }));
+  const auto found = TM_TRY(runs.database().read(
+      [&](sql::Tx& tx) { return of.thinned ? runs.curves(tx, query) : beginnings(runs, tx, query); }));
   JsonText json;
   json.begin_object().key("metrics").begin_array();
   for (const runs::RunPoint& point : found) {
@@ -108,11 +121,11 @@ void add_metrics(Endpoints& endpoints, runs::Runs& runs) {
                 [&runs](const Call& call) { return history(runs, call); });
   endpoints.add(Method::get, "/mlflow/metrics/get-history-bulk", Right::read, "Read a metric's curves in several runs",
                 [&runs](const Call& call) {
-                  return curves(runs, call, {"GetMetricHistoryBulk", kBulkPoints, kBulkPoints});
+                  return curves(runs, call, {"GetMetricHistoryBulk", kBulkPoints, kBulkPoints, false});
                 });
   endpoints.add(Method::get, "/mlflow/metrics/get-history-bulk-interval", Right::read,
                 "Read curves thinned for a chart", [&runs](const Call& call) {
-                  return curves(runs, call, {"GetMetricHistoryBulkInterval", kChartPoints, kChartPointsMax});
+                  return curves(runs, call, {"GetMetricHistoryBulkInterval", kChartPoints, kChartPointsMax, true});
                 });
 }
 

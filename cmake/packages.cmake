@@ -3,7 +3,7 @@
 #   Boost::headers (Asio, Beast, Describe) Boost::json Boost::url   fmt::fmt spdlog::spdlog
 #   OpenSSL::Crypto OpenSSL::SSL
 #   SQLite::SQLite3   CURL::libcurl   LibArchive::LibArchive   yaml-cpp   CLI11::CLI11   prometheus-cpp::core
-#   simdjson::simdjson
+#   simdjson::simdjson   ZLIB::ZLIB
 #   PkgConfig::sodium PkgConfig::lmdb PkgConfig::zstd PkgConfig::xxhash   duckdb::duckdb   onnxruntime::onnxruntime
 set(Boost_NO_WARN_NEW_VERSIONS ON)
 set(THREADS_PREFER_PTHREAD_FLAG ON)
@@ -19,6 +19,7 @@ find_package(yaml-cpp REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(prometheus-cpp REQUIRED)
 find_package(simdjson REQUIRED)
+find_package(ZLIB REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(sodium REQUIRED IMPORTED_TARGET libsodium)
 pkg_check_modules(lmdb REQUIRED IMPORTED_TARGET lmdb)

@@ -30,6 +30,15 @@ std::size_t sequence_length(std::string_view text) {
 
 }  // namespace
 
+bool is_utf8(std::string_view bytes) {
+  while (!bytes.empty()) {
+    const std::size_t length = sequence_length(bytes);
+    if (length == 0) return false;
+    bytes.remove_prefix(length);
+  }
+  return true;
+}
+
 std::string printable_utf8(std::string_view bytes, std::size_t bytes_max) {
   std::string out;
   std::size_t cut = 0;  // where the ellipsis would stand

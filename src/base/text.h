@@ -15,4 +15,7 @@ namespace tidemill {
 // short" becomes "'a.csv' is too short". For messages that leave the server. URLs stay as they are.
 [[nodiscard]] std::string without_folders(std::string_view words);
 
+// Returns whether `bytes` are UTF-8 (RFC 3629: no overlong forms, no surrogates).
+[[nodiscard]] bool is_utf8(std::string_view bytes);
+
 }  // namespace tidemill

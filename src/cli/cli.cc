@@ -39,6 +39,7 @@ const std::map<std::string, std::string> kNouns{
     {"predictions", "What endpoints answered, and the labels that came later"},
     {"requirements", "What a model must reach, checked from gate to alert"},
     {"runs", "Experiments: parameters, metrics, artefacts"},
+    {"traces", "What applications did, span by span"},
     {"triggers", "What starts a pipeline by itself"},
 };
 
@@ -46,7 +47,7 @@ std::vector<Verb> all_verbs() {
   std::vector<Verb> verbs;
   for (auto make :
        {access_verbs, datasets_verbs, deployments_verbs, events_verbs, features_verbs, models_verbs, monitors_verbs,
-        pipelines_verbs, predictions_verbs, requirements_verbs, runs_verbs, triggers_verbs}) {
+        pipelines_verbs, predictions_verbs, requirements_verbs, runs_verbs, traces_verbs, triggers_verbs}) {
     for (auto& verb : make()) verbs.push_back(std::move(verb));
   }
   return verbs;

@@ -94,6 +94,7 @@ struct Verb {
 [[nodiscard]] std::vector<Verb> predictions_verbs();
 [[nodiscard]] std::vector<Verb> requirements_verbs();
 [[nodiscard]] std::vector<Verb> runs_verbs();
+[[nodiscard]] std::vector<Verb> traces_verbs();
 [[nodiscard]] std::vector<Verb> triggers_verbs();
 
 }  // namespace tidemill::cli

@@ -17,6 +17,7 @@
 #include "flow/pipelines/types.h"
 #include "flow/predictions/predictions.h"
 #include "flow/runs/types.h"
+#include "flow/traces/types.h"
 #include "jobs/jobs.h"
 #include "storage/blobs/s3.h"
 #include "storage/tables/tables.h"
@@ -35,12 +36,14 @@ struct Settings {
   features::Settings features;
   pipelines::Limits pipelines;
   runs::Limits runs;
+  traces::Limits traces;
   predictions::Options predictions;
   monitors::Options monitors;
   oip::Settings oip;
 };
 BOOST_DESCRIBE_STRUCT(Settings, (),
-                      (http, access, jobs, tables, s3, datasets, features, pipelines, runs, predictions, monitors, oip))
+                      (http, access, jobs, tables, s3, datasets, features, pipelines, runs, traces, predictions,
+                       monitors, oip))
 
 struct Config {
   std::filesystem::path data;

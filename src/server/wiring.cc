@@ -28,6 +28,7 @@
 #include "api/rest/requirements.h"
 #include "api/rest/runs.h"
 #include "api/rest/system.h"
+#include "api/rest/traces.h"
 #include "api/rest/triggers.h"
 #include "base/clock.h"
 #include "base/enums.h"
@@ -44,6 +45,7 @@
 #include "flow/predictions/predictions.h"
 #include "flow/requirements/requirements.h"
 #include "flow/runs/runs.h"
+#include "flow/traces/traces.h"
 #include "flow/triggers/triggers.h"
 #include "jobs/executor.h"
 #include "jobs/jobs.h"
@@ -106,6 +108,7 @@ struct Platform::Rooms {
   std::unique_ptr<features::Features> features;
   std::unique_ptr<pipelines::Pipelines> pipelines;
   std::unique_ptr<runs::Runs> runs;
+  std::unique_ptr<traces::Traces> traces;
   std::unique_ptr<models::Models> models;
   std::unique_ptr<deployments::Deployments> deployments;
   std::unique_ptr<predictions::Predictions> predictions;
@@ -199,6 +202,7 @@ void Platform::Rooms::make_runtime() {
 
 Result<void> Platform::Rooms::make_serving() {
   runs = TM_TRY(runs::Runs::create(*database, *events, *blobs, clock, config.settings.runs));
+  traces = TM_TRY(traces::Traces::create(*database, *events, *runs, clock, config.settings.traces));
   models = TM_TRY(models::Models::create(
       {*database, *events, *access, *requirements, *blobs, *tables, clock, runtime, *prober, data / "cache/models"}));
   deployments = TM_TRY(deployments::Deployments::create({*database, *events, *access, *models, clock}));
@@ -232,7 +236,8 @@ Result<void> Platform::Rooms::make_router() {
     if (server->draining()) return "stopping";
     return database->healthy() && predictions->healthy() ? "" : "a sync to disk has failed; writes are refused";
   };
-  append(routes, rest::system_routes(kVersion, healthy, [this] { return openapi; }));
+  const auto version = [](const http::Request& request) { return mlflow::version_for(request).value_or(kVersion); };
+  append(routes, rest::system_routes(version, healthy, [this] { return openapi; }));
   append(routes, rest::events_routes(*events));
   append(routes, rest::access_routes(*access));
   append(routes, rest::requirements_routes(*requirements));
@@ -240,6 +245,7 @@ Result<void> Platform::Rooms::make_router() {
   append(routes, rest::features_routes(*features));
   append(routes, rest::pipelines_routes(*pipelines, *blobs));
   append(routes, rest::runs_routes(*runs));
+  append(routes, rest::traces_routes(*traces, *runs));
   append(routes, rest::models_routes(*models));
   append(routes, rest::deployments_routes(*deployments, *predictions));
   append(routes, rest::predictions_routes(*predictions));
@@ -247,11 +253,11 @@ Result<void> Platform::Rooms::make_router() {
   append(routes, rest::triggers_routes(*triggers));
   append(routes, rest::loop_routes({*database, *events, *access, *requirements, *datasets, *features, *pipelines,
                                     *models, *deployments, *predictions, *monitors, *triggers}));
-  append(routes, mlflow::mlflow_routes(*runs, *models, data / "uploads"));
+  append(routes, mlflow::mlflow_routes(*runs, *traces, *models, clock, data / "uploads"));
   append(routes, oip::routes(
                      *predictions, clock, kVersion, [this] { return !server->draining(); }, config.settings.oip));
   TM_CHECK(router.add(std::move(routes)));
-  router.fall_back(rest::console_route(console_assets()), {"/api/", "/v2/", "/ajax-api/"});
+  router.fall_back(rest::console_route(console_assets()), {"/api/", "/v1/", "/v2/", "/ajax-api/"});
   openapi = json::serialize(http::openapi(router, kVersion));
   return {};
 }

@@ -53,25 +53,6 @@ std::string disposition_of(std::string_view path) {
   return fmt::format("attachment; filename={}; filename*=UTF-8''{}", plain, escaped);
 }
 
-Result<http::Response> download(runs::Runs& runs, const std::filesystem::path& scratch_folder,
-                                const std::string& path) {
-  TM_CHECK(check_safe(path));
-  const auto artefact = TM_TRY(runs.database().read([&](sql::Tx& tx) { return runs.artefact(tx, path); }));
-  const auto blob = blobs::BlobId::trusted(artefact.blob);
-  http::Response response;
-  response.content_type = content_type_of(path);
-  response.headers.emplace_back("X-Content-Type-Options", "nosniff");
-  response.headers.emplace_back("Content-Disposition", disposition_of(path));
-  if (artefact.bytes <= kInMemoryBytesMax) {
-    response.body = TM_TRY(runs.blobs().read(blob, kInMemoryBytesMax));
-  } else {
-    const auto file = scratch_folder / ("download-" + generate_hex_id());
-    TM_CHECK(runs.blobs().copy_to(blob, file));
-    response.file = http::FileBody{file, true};
-  }
-  return response;
-}
-
 Result<std::string> upload(runs::Runs& runs, const http::Request& request,
                            const std::filesystem::path& scratch_folder) {
   const std::string& path = request.param("path");
@@ -169,7 +150,7 @@ Result<http::Response> download_of_model(runs::Runs& runs, const std::filesystem
     return fail(Code::kUnimplemented, "mlflow.foreign_artifacts", "The artifacts of this model lie elsewhere.",
                 "Read them there.");
   }
-  return download(runs, scratch_folder, *root + "/" + path);
+  return download_artifact(runs, scratch_folder, *root + "/" + path);
 }
 
 Result<http::Response> download_of_run(runs::Runs& runs, const std::filesystem::path& scratch_folder,
@@ -183,7 +164,7 @@ Result<http::Response> download_of_run(runs::Runs& runs, const std::filesystem::
   if (!root)
     return fail(Code::kUnimplemented, "mlflow.foreign_artifacts", "The artifacts of this run lie elsewhere.",
                 "Read them there.");
-  return download(runs, scratch_folder, *root + "/" + path);
+  return download_artifact(runs, scratch_folder, *root + "/" + path);
 }
 
 http::Response response_of(Result<http::Response> result) {
@@ -221,6 +202,25 @@ Result<void> check_safe(std::string_view path) {
   return refuse();
 }
 
+Result<http::Response> download_artifact(runs::Runs& runs, const std::filesystem::path& scratch_folder,
+                                         const std::string& path) {
+  TM_CHECK(check_safe(path));
+  const auto artefact = TM_TRY(runs.database().read([&](sql::Tx& tx) { return runs.artefact(tx, path); }));
+  const auto blob = blobs::BlobId::trusted(artefact.blob);
+  http::Response response;
+  response.content_type = content_type_of(path);
+  response.headers.emplace_back("X-Content-Type-Options", "nosniff");
+  response.headers.emplace_back("Content-Disposition", disposition_of(path));
+  if (artefact.bytes <= kInMemoryBytesMax) {
+    response.body = TM_TRY(runs.blobs().read(blob, kInMemoryBytesMax));
+  } else {
+    const auto file = scratch_folder / ("download-" + generate_hex_id());
+    TM_CHECK(runs.blobs().copy_to(blob, file));
+    response.file = http::FileBody{file, true};
+  }
+  return response;
+}
+
 void add_artifacts(Endpoints& endpoints, runs::Runs& runs, const std::filesystem::path& scratch_folder) {
   const std::string_view file = "/mlflow-artifacts/artifacts/{path...}";
   endpoints.add(Method::get, "/mlflow-artifacts/artifacts", Right::read, "List a folder of artefacts",
@@ -229,7 +229,7 @@ void add_artifacts(Endpoints& endpoints, runs::Runs& runs, const std::filesystem
                 [&runs](const Call& call) { return list_of_run(runs, call); });
   endpoints.add_raw(Method::get, file, Right::read, "Download an artefact", http::Body::none,
                     [&runs, scratch_folder](const http::Request& request, const http::Done& done) {
-                      done(response_of(download(runs, scratch_folder, request.param("path"))));
+                      done(response_of(download_artifact(runs, scratch_folder, request.param("path"))));
                     },
                     {.content_type = "application/octet-stream"});
   endpoints.add_raw(Method::get, "/mlflow/get-artifact", Right::read, "Download an artefact of a run", http::Body::none,

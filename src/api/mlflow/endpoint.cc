@@ -6,14 +6,15 @@
 #include <charconv>
 #include <cstdint>
 
+#include "api/mlflow/base64.h"
 #include "api/mlflow/json_text.h"
 
 namespace tidemill::mlflow {
 namespace {
 
 constexpr std::array<std::string_view, 2> kPlaces{"/api/2.0", "/ajax-api/2.0"};
+constexpr std::array<std::string_view, 2> kPlacesOfV3{"/api/3.0", "/ajax-api/3.0"};
 constexpr std::string_view kOwnScheme = "mlflow-artifacts:";
-constexpr std::string_view kBase64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 constexpr std::size_t kTokenBytesMax = 128;
 
 struct Mapping {
@@ -51,32 +52,6 @@ Mapping mapping_of(const Error& error) {
       return {"INTERNAL_ERROR", 500};
   }
   return {"INTERNAL_ERROR", 500};
-}
-
-std::string encode_base64(std::string_view bytes) {
-  std::string out;
-  for (std::size_t i = 0; i < bytes.size(); i += 3) {
-    std::uint32_t group = 0;
-    const std::size_t count = std::min<std::size_t>(3, bytes.size() - i);
-    for (std::size_t j = 0; j < 3; ++j)
-      group = group << 8 | (j < count ? static_cast<unsigned char>(bytes[i + j]) : 0U);
-    for (std::size_t j = 0; j < 4; ++j) out += j <= count ? kBase64[group >> (18 - 6 * j) & 63] : '=';
-  }
-  return out;
-}
-
-std::optional<std::string> decode_base64(std::string_view text) {
-  std::string out;
-  std::uint32_t bits = 0;
-  int count = 0;
-  while (text.ends_with('=')) text.remove_suffix(1);
-  for (const char c : text) {
-    const std::size_t value = kBase64.find(c);
-    if (value == std::string_view::npos) return std::nullopt;
-    bits = bits << 6 | static_cast<std::uint32_t>(value);
-    if ((count += 6) >= 8) out += static_cast<char>(bits >> (count -= 8) & 0xFF);
-  }
-  return out;
 }
 
 // What programs written for MLflow look for in a message, in its words; other errors speak in ours.
@@ -124,7 +99,7 @@ http::Response answer(Result<std::string> result) {
 
 void Endpoints::add_raw(Method method, std::string_view path, Right right, std::string_view summary, http::Body body,
                         const std::function<void(http::Request&&, http::Done)>& handle, http::Options options) {
-  for (const std::string_view place : kPlaces) {
+  for (const std::string_view place : version_ == Version::v2 ? kPlaces : kPlacesOfV3) {
     http::Route route =
         http::raw(method, std::string(place) + std::string(path), right, std::string(summary), body, handle, options);
     route.error_form = error_response;

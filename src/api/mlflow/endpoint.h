@@ -32,9 +32,12 @@ struct Call {
 // Returns the JSON text of the answer.
 using Handler = std::function<Result<std::string>(const Call&)>;
 
-// Collects routes. Each stands at /api/2.0 and, for the browser console, at /ajax-api/2.0.
+// Collects routes. Each stands at /api/2.0 (or 3.0) and, for the browser console, at /ajax-api/2.0.
 class Endpoints {
  public:
+  enum class Version { v2, v3 };
+  explicit Endpoints(Version version = Version::v2) : version_(version) {}
+
   // `path` begins with /mlflow.
   void add(Method method, std::string_view path, Right right, std::string_view summary, Handler handler);
   // The handler answers through Done, now or later, with what `answer` makes of its result.
@@ -47,6 +50,7 @@ class Endpoints {
   [[nodiscard]] std::vector<http::Route> take() { return std::move(routes_); }
 
  private:
+  const Version version_;
   std::vector<http::Route> routes_;
 };
 

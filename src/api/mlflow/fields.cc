@@ -205,4 +205,18 @@ Result<Fields> Fields::object(std::string_view name) const {
   return invalid_value(name, *value, "an object");
 }
 
+Result<std::vector<std::pair<std::string, std::string>>> Fields::text_pairs(std::string_view name) const {
+  std::vector<std::pair<std::string, std::string>> out;
+  const json::Value* value = find(name);
+  if (value == nullptr) return out;
+  const json::Object* object = value->if_object();
+  if (object == nullptr) return invalid_value(name, *value, "an object");
+  for (const auto& entry : *object) {
+    const auto* text = entry.value().if_string();
+    if (text == nullptr) return invalid_value(entry.key(), entry.value(), "a string");
+    out.emplace_back(entry.key(), *text);
+  }
+  return out;
+}
+
 }  // namespace tidemill::mlflow

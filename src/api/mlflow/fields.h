@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "api/http/message.h"
@@ -46,9 +47,12 @@ class Fields {
   // The object of this name; an empty one when absent.
   [[nodiscard]] Result<Fields> object(std::string_view name) const;
 
- private:
+  // An object of texts, such as {"team": "risk"}; empty when absent.
+  [[nodiscard]] Result<std::vector<std::pair<std::string, std::string>>> text_pairs(std::string_view name) const;
+  // The value of this name; null when absent or null. It lives as long as this does.
   [[nodiscard]] const json::Value* find(std::string_view name) const;
 
+ private:
   json::Object object_;
 };
 

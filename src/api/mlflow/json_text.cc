@@ -89,6 +89,12 @@ JsonText& JsonText::text(std::string_view value) {
   return *this;
 }
 
+JsonText& JsonText::raw(std::string_view json) {
+  separate();
+  out_ += json;
+  return *this;
+}
+
 JsonText& JsonText::number(double value) {
   if (std::isnan(value)) return text("NaN");
   if (std::isinf(value)) return text(value > 0 ? "Infinity" : "-Infinity");

@@ -22,6 +22,8 @@ class JsonText {
   JsonText& number(double value);
   JsonText& integer(std::int64_t value);
   JsonText& boolean(bool value);
+  // Takes JSON text that is a value by itself.
+  JsonText& raw(std::string_view json);
 
   // key and value in one.
   JsonText& text(std::string_view name, std::string_view value) { return key(name).text(value); }

@@ -11,6 +11,8 @@
 namespace tidemill::mlflow {
 namespace {
 
+constexpr std::string_view kVersion = "3.17.2";
+
 // What is asked of a path that no endpoint stands at, in MLflow's words.
 http::Response unknown_endpoint(const http::Request& request) {
   JsonText json;
@@ -86,9 +88,16 @@ void add_left_out(std::vector<http::Route>& routes, Method method, const char* p
 
 }  // namespace
 
-std::vector<http::Route> mlflow_routes(runs::Runs& runs, models::Models& models,
-                                       const std::filesystem::path& scratch_folder) {
+std::optional<std::string> version_for(const http::Request& request) {
+  const bool told = request.headers.get("X-MLflow-Client-Version").has_value();
+  if (!told && !request.headers.get("User-Agent").value_or("").starts_with("mlflow-")) return std::nullopt;
+  return std::string(kVersion);
+}
+
+std::vector<http::Route> mlflow_routes(runs::Runs& runs, traces::Traces& traces, models::Models& models,
+                                       const Clock& clock, const std::filesystem::path& scratch_folder) {
   Endpoints endpoints;
+  Endpoints v3(Endpoints::Version::v3);
   add_experiments(endpoints, runs);
   add_runs(endpoints, runs);
   add_logging(endpoints, runs);
@@ -98,7 +107,10 @@ std::vector<http::Route> mlflow_routes(runs::Runs& runs, models::Models& models,
   add_multipart(endpoints, runs, scratch_folder);
   add_registered_models(endpoints, models);
   add_model_versions(endpoints, runs, models);
+  add_traces(endpoints, v3, traces, runs, clock, scratch_folder);
   std::vector<http::Route> routes = endpoints.take();
+  for (http::Route& route : v3.take()) routes.push_back(std::move(route));
+  routes.push_back(otlp_route(traces));
   for (const char* place : {"/api/2.0/mlflow/{rest...}", "/ajax-api/2.0/mlflow/{rest...}", "/api/3.0/mlflow/{rest...}",
                             "/ajax-api/3.0/mlflow/{rest...}"}) {
     for (const Method method : {Method::get, Method::post, Method::put, Method::patch, Method::del}) {

@@ -3,16 +3,24 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "api/http/route.h"
+#include "base/clock.h"
 #include "flow/models/models.h"
 #include "flow/runs/runs.h"
+#include "flow/traces/traces.h"
 
 namespace tidemill::mlflow {
 
-// `runs` and `models` must outlive the routes. `scratch_folder` must exist; files on their way to a client lie there.
-[[nodiscard]] std::vector<http::Route> mlflow_routes(runs::Runs& runs, models::Models& models,
-                                                     const std::filesystem::path& scratch_folder);
+// What is referred to must outlive the routes. `scratch_folder` must exist; files on their way to a client lie there.
+[[nodiscard]] std::vector<http::Route> mlflow_routes(runs::Runs& runs, traces::Traces& traces, models::Models& models,
+                                                     const Clock& clock, const std::filesystem::path& scratch_folder);
+
+// Returns the version of MLflow that its clients are to be told at /version; nothing for others. From 3.4 on they send
+// spans by OTLP.
+[[nodiscard]] std::optional<std::string> version_for(const http::Request& request);
 
 }  // namespace tidemill::mlflow

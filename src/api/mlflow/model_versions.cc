@@ -78,6 +78,15 @@ Result<void> resolve_logged_model(runs::Runs& runs, sql::Tx& tx, Source& source)
   return {};
 }
 
+// A prompt is kept in tags and has no files; clients name a source only because there has to be one. A plain word leads
+// nowhere.
+Result<void> check_source_of_prompt(std::string_view source) {
+  const bool plain = std::ranges::all_of(source, [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '-' || c == '_';
+  });
+  return plain ? Result<void>() : check_source(source);
+}
+
 // Where the files of "runs:/<id>/<path>" lie. MLflow registers what names a run of another server, or none at all, and
 // keeps the run_id that it was given: such a version has no files here.
 Result<void> resolve_run(runs::Runs& runs, sql::Tx& tx, Source& source) {
@@ -155,12 +164,12 @@ Result<models::NewVersion> read_version(runs::Runs& runs, models::Models& models
                 {},
                 TM_TRY(call.fields.text("run_id")),
                 TM_TRY(call.fields.text("model_id"))};
-  TM_CHECK(check_source(source.uri));
   models::NewVersion version;
   version.model = TM_TRY(call.fields.required("name"));
   version.description = TM_TRY(call.fields.text("description"));
   version.run_link = TM_TRY(call.fields.text("run_link"));
   version.tags = TM_TRY(tags_of(call.fields));
+  TM_CHECK(is_prompt(version.tags) ? check_source_of_prompt(source.uri) : check_source(source.uri));
   version.source = source.uri;
   version.run_id = source.run_id;
   if (const auto from = named_version(source.uri)) {

@@ -5,8 +5,10 @@
 
 #include "api/mlflow/endpoint.h"
 #include "api/mlflow/json_text.h"
+#include "base/clock.h"
 #include "flow/models/models.h"
 #include "flow/runs/runs.h"
+#include "flow/traces/traces.h"
 
 namespace tidemill::mlflow {
 
@@ -19,6 +21,15 @@ void add_artifacts(Endpoints& endpoints, runs::Runs& runs, const std::filesystem
 void add_multipart(Endpoints& endpoints, runs::Runs& runs, const std::filesystem::path& scratch_folder);
 void add_registered_models(Endpoints& endpoints, models::Models& models);
 void add_model_versions(Endpoints& endpoints, runs::Runs& runs, models::Models& models);
+void add_traces(Endpoints& v2, Endpoints& v3, traces::Traces& traces, runs::Runs& runs, const Clock& clock,
+                const std::filesystem::path& scratch_folder);
+void add_assessments(Endpoints& endpoints, traces::Traces& traces, const Clock& clock);
+// Takes spans; stands outside of MLflow's own paths.
+[[nodiscard]] http::Route otlp_route(traces::Traces& traces);
+
+// Returns a file of our own store. The path is checked here.
+[[nodiscard]] Result<http::Response> download_artifact(runs::Runs& runs, const std::filesystem::path& scratch_folder,
+                                                       const std::string& path);
 
 void write(JsonText& json, const runs::Experiment& experiment);
 void write(JsonText& json, const runs::RunInfo& run);

@@ -10,10 +10,6 @@ namespace {
 
 constexpr std::int64_t kSearchedByDefault = 100;
 constexpr std::int64_t kSearchedMax = 1'000;
-bool is_prompt(const models::Tags& tags) {
-  const auto tag = tags.find(std::string(kPromptTag));
-  return tag != tags.end() && (tag->second == "true" || tag->second == "True");
-}
 
 // Returns the newest version of each stage that has one, or of the stages asked for.
 std::vector<models::Version> latest(std::vector<models::Version> newest_first, const std::vector<std::string>& stages) {
@@ -179,6 +175,11 @@ void add_changes(Endpoints& endpoints, models::Models& all_models) {
 }
 
 }  // namespace
+
+bool is_prompt(const models::Tags& tags) {
+  const auto tag = tags.find(std::string(kPromptTag));
+  return tag != tags.end() && (tag->second == "true" || tag->second == "True");
+}
 
 bool fits_tags(const runs::Comparison& comparison, const models::Tags& tags) {
   if (comparison.key == kPromptTag && comparison.op < runs::Operator::in)

@@ -15,6 +15,7 @@ inline constexpr std::string_view kModelIdTag = "tidemill.mlflow.model_id";
 // without the tag too.
 inline constexpr std::string_view kPromptTag = "mlflow.prompt.is_prompt";
 
+[[nodiscard]] bool is_prompt(const models::Tags& tags);
 // Returns whether tags fit a comparison with one of them.
 [[nodiscard]] bool fits_tags(const runs::Comparison& comparison, const models::Tags& tags);
 

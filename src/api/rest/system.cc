@@ -6,8 +6,8 @@
 
 namespace tidemill::rest {
 
-std::vector<http::Route> system_routes(std::string version, std::function<std::string()> healthy,
-                                       std::function<std::string()> openapi) {
+std::vector<http::Route> system_routes(std::function<std::string(const http::Request&)> version,
+                                       std::function<std::string()> healthy, std::function<std::string()> openapi) {
   using access::Right;
   const http::Options text{.run = http::Run::inline_io, .content_type = "text/plain"};
   std::vector<http::Route> routes;
@@ -20,8 +20,8 @@ std::vector<http::Route> system_routes(std::string version, std::function<std::s
       text));
   routes.push_back(http::raw(
       http::Method::get, "/version", Right::open, "The server's version", http::Body::none,
-      [version = std::move(version)](http::Request&&, const http::Done& done) {
-        done(http::Response::text(200, version));
+      [version = std::move(version)](const http::Request& request, const http::Done& done) {
+        done(http::Response::text(200, version(request)));
       },
       text));
   routes.push_back(

@@ -11,7 +11,8 @@ namespace tidemill::rest {
 
 // `healthy` returns an empty text, or what is wrong; it is asked on I/O threads, so it must be quick. `openapi` returns
 // the document.
-[[nodiscard]] std::vector<http::Route> system_routes(std::string version, std::function<std::string()> healthy,
+[[nodiscard]] std::vector<http::Route> system_routes(std::function<std::string(const http::Request&)> version,
+                                                     std::function<std::string()> healthy,
                                                      std::function<std::string()> openapi);
 
 }  // namespace tidemill::rest

@@ -116,7 +116,11 @@ Result<Field> read_field(Reader& reader) {
   reader.skip_space();
   const std::string first(TM_TRY(read_part(reader, false)));
   if (!reader.take('.')) return Field{"", first};
-  return Field{first, std::string(TM_TRY(read_part(reader, true)))};
+  std::string key(TM_TRY(read_part(reader, true)));
+  if (key.ends_with('.') && (reader.front() == '`' || reader.front() == '"')) {
+    key += TM_TRY(read_part(reader, true));  // span.attributes.`a b`
+  }
+  return Field{first, std::move(key)};
 }
 
 Result<Operator> read_operator(Reader& reader) {

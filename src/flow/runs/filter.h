@@ -3,9 +3,9 @@
 //   metrics.auc > 0.7 AND params."max depth" = '5' AND tags.team LIKE 'risk%' AND attributes.run_id IN ('…', '…')
 //
 // Comparisons joined by AND, nothing else. On the left a field: entity.key, or a bare attribute; either part may stand
-// in `backticks` or "double quotes". On the right a number, a quoted text (kept as it stands between its quotes: there
-// are no escapes), or a list of quoted texts. Keywords in any case. This file knows the form; who searches decides
-// which fields there are (Vocabulary).
+// in `backticks` or "double quotes", and so may what follows the last dot of the key. On the right a number, a quoted
+// text (kept as it stands between its quotes: there are no escapes), or a list of quoted texts. Keywords in any case.
+// This file knows the form; who searches decides which fields there are (Vocabulary).
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// SQL that a search puts together: its text from constant parts, its values always bound. Private to this room.
+// SQL that a search puts together: its text from constant parts, its values always bound.
 #pragma once
 
 #include <span>

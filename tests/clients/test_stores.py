@@ -41,7 +41,7 @@ def test_artefacts_and_models_live_in_the_bucket(s3, tmp_path):
         mlflow.set_registry_uri(server.url)
         rows = np.array([[0.0], [1.0], [2.0], [3.0]])
         model = LogisticRegression().fit(rows, [0, 0, 1, 1])
-        with mlflow.start_run():
+        with mlflow.start_run(experiment_id="0"):
             mlflow.sklearn.log_model(model, name="model", registered_model_name="in-a-bucket")
         assert len(files_of(s3.bucket / "one/team")) >= 4
         assert not files_of(tmp_path / "data/blobs")

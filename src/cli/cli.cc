@@ -41,13 +41,14 @@ const std::map<std::string, std::string> kNouns{
     {"runs", "Experiments: parameters, metrics, artefacts"},
     {"traces", "What applications did, span by span"},
     {"triggers", "What starts a pipeline by itself"},
+    {"webhooks", "Who is told of events, and how it went"},
 };
 
 std::vector<Verb> all_verbs() {
   std::vector<Verb> verbs;
-  for (auto make :
-       {access_verbs, datasets_verbs, deployments_verbs, events_verbs, features_verbs, models_verbs, monitors_verbs,
-        pipelines_verbs, predictions_verbs, requirements_verbs, runs_verbs, traces_verbs, triggers_verbs}) {
+  for (auto make : {access_verbs, datasets_verbs, deployments_verbs, events_verbs, features_verbs, models_verbs,
+                    monitors_verbs, pipelines_verbs, predictions_verbs, requirements_verbs, runs_verbs, traces_verbs,
+                    triggers_verbs, webhooks_verbs}) {
     for (auto& verb : make()) verbs.push_back(std::move(verb));
   }
   return verbs;

@@ -223,6 +223,14 @@ Result<json::Value> Client::put(const std::string& path, const json::Value& body
   return perform_json(transfer);
 }
 
+Result<json::Value> Client::patch(const std::string& path, const json::Value& body) {
+  Transfer transfer;
+  transfer.method = "PATCH";
+  transfer.path = path;
+  transfer.body = json::serialize(body);
+  return perform_json(transfer);
+}
+
 Result<json::Value> Client::remove(const std::string& path) {
   Transfer transfer;
   transfer.method = "DELETE";

@@ -38,6 +38,7 @@ class Client {
   [[nodiscard]] Result<json::Value> get(const std::string& path, const Query& query = {});
   [[nodiscard]] Result<json::Value> post(const std::string& path, const json::Value& body);
   [[nodiscard]] Result<json::Value> put(const std::string& path, const json::Value& body);
+  [[nodiscard]] Result<json::Value> patch(const std::string& path, const json::Value& body);
   [[nodiscard]] Result<json::Value> remove(const std::string& path);
   // Returns the body as it is, for logs and files.
   [[nodiscard]] Result<std::string> get_text(const std::string& path, const Query& query = {});

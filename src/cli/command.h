@@ -96,5 +96,6 @@ struct Verb {
 [[nodiscard]] std::vector<Verb> runs_verbs();
 [[nodiscard]] std::vector<Verb> traces_verbs();
 [[nodiscard]] std::vector<Verb> triggers_verbs();
+[[nodiscard]] std::vector<Verb> webhooks_verbs();
 
 }  // namespace tidemill::cli

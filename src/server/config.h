@@ -10,6 +10,7 @@
 #include "access/access.h"
 #include "api/http/server.h"
 #include "api/oip/oip.h"
+#include "base/outgoing.h"
 #include "base/result.h"
 #include "flow/datasets/datasets.h"
 #include "flow/features/features.h"
@@ -21,6 +22,7 @@
 #include "jobs/jobs.h"
 #include "storage/blobs/s3.h"
 #include "storage/tables/tables.h"
+#include "webhooks/types.h"
 
 namespace tidemill::server {
 
@@ -30,6 +32,8 @@ struct Settings {
   http::ServerOptions http;
   access::Options access;
   jobs::JobsOptions jobs;
+  outgoing::Options outgoing;
+  webhooks::Options webhooks;
   tables::Options tables;
   blobs::S3Settings s3;
   datasets::Settings datasets;
@@ -42,8 +46,8 @@ struct Settings {
   oip::Settings oip;
 };
 BOOST_DESCRIBE_STRUCT(Settings, (),
-                      (http, access, jobs, tables, s3, datasets, features, pipelines, runs, traces, predictions,
-                       monitors, oip))
+                      (http, access, jobs, outgoing, webhooks, tables, s3, datasets, features, pipelines, runs, traces,
+                       predictions, monitors, oip))
 
 struct Config {
   std::filesystem::path data;

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "access/access.h"
+#include "access/seal.h"
 #include "api/http/guard.h"
 #include "api/http/openapi.h"
 #include "api/http/router.h"
@@ -30,6 +31,7 @@
 #include "api/rest/system.h"
 #include "api/rest/traces.h"
 #include "api/rest/triggers.h"
+#include "api/rest/webhooks.h"
 #include "base/clock.h"
 #include "base/enums.h"
 #include "base/log.h"
@@ -59,6 +61,7 @@
 #include "storage/kv/kv.h"
 #include "storage/sql/database.h"
 #include "storage/tables/tables.h"
+#include "webhooks/webhooks.h"
 
 namespace tidemill::server {
 namespace {
@@ -101,6 +104,9 @@ struct Platform::Rooms {
   std::unique_ptr<events::Events> events;
   std::unique_ptr<access::Access> access;
   std::unique_ptr<jobs::Jobs> jobs;
+  std::optional<access::Seal> seal;
+  std::optional<outgoing::Client> outgoing;
+  std::unique_ptr<webhooks::Webhooks> webhooks;
   std::shared_ptr<runtimes::Runtime> runtime;
   std::optional<runtimes::Prober> prober;
   std::unique_ptr<requirements::Requirements> requirements;
@@ -137,6 +143,10 @@ Result<void> Platform::Rooms::make_rooms() {
   online = TM_TRY(kv::Kv::create(data / "online"));
   requirements = TM_TRY(requirements::Requirements::create(*database, *events, clock));
   jobs = TM_TRY(jobs::Jobs::create(*database, *events, clock, config.settings.jobs));
+  seal = TM_TRY(access::Seal::create(data / "seal.key"));
+  outgoing = TM_TRY(outgoing::Client::create(config.settings.outgoing));
+  webhooks = TM_TRY(
+      webhooks::Webhooks::create({*database, *events, *jobs, clock, *seal, *outgoing}, config.settings.webhooks));
   datasets = TM_TRY(datasets::Datasets::create(*database, *events, clock, *blobs, *tables, data / "cache/datasets",
                                                config.settings.datasets));
   features = TM_TRY(
@@ -205,6 +215,7 @@ Result<void> Platform::Rooms::make_serving() {
   traces = TM_TRY(traces::Traces::create(*database, *events, *runs, clock, config.settings.traces));
   models = TM_TRY(models::Models::create(
       {*database, *events, *access, *requirements, *blobs, *tables, clock, runtime, *prober, data / "cache/models"}));
+  webhooks->add_form(webhooks::Form::mlflow, mlflow::webhook_words(*models));
   deployments = TM_TRY(deployments::Deployments::create({*database, *events, *access, *models, clock}));
   const auto look_up = [this](const std::string& view, const tables::Frame& rows,
                               const std::vector<std::int64_t>& at_ms) { return features->online(view, rows, at_ms); };
@@ -251,9 +262,11 @@ Result<void> Platform::Rooms::make_router() {
   append(routes, rest::predictions_routes(*predictions));
   append(routes, rest::monitors_routes(*monitors));
   append(routes, rest::triggers_routes(*triggers));
+  append(routes, rest::webhooks_routes(*webhooks));
   append(routes, rest::loop_routes({*database, *events, *access, *requirements, *datasets, *features, *pipelines,
                                     *models, *deployments, *predictions, *monitors, *triggers}));
   append(routes, mlflow::mlflow_routes(*runs, *traces, *models, clock, data / "uploads"));
+  append(routes, mlflow::webhook_routes(*webhooks));
   append(routes, oip::routes(
                      *predictions, clock, kVersion, [this] { return !server->draining(); }, config.settings.oip));
   TM_CHECK(router.add(std::move(routes)));
@@ -289,6 +302,7 @@ void Platform::start() {
   rooms_->jobs->start();
   rooms_->monitors->start();
   rooms_->triggers->start();
+  rooms_->webhooks->start();
   rooms_->server->start();
 }
 
@@ -298,6 +312,7 @@ void Platform::stop() {
   rooms_->events->close();
   rooms_->monitors->stop();
   rooms_->triggers->stop();
+  rooms_->webhooks->stop();
   rooms_->jobs->stop();
 }
 

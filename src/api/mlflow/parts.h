@@ -9,6 +9,7 @@
 #include "flow/models/models.h"
 #include "flow/runs/runs.h"
 #include "flow/traces/traces.h"
+#include "webhooks/webhooks.h"
 
 namespace tidemill::mlflow {
 
@@ -37,6 +38,8 @@ void write(JsonText& json, const runs::Run& run);
 void write(JsonText& json, const runs::LoggedModel& model);
 void write(JsonText& json, std::string_view key, const runs::Point& point);
 void write_pairs(JsonText& json, std::string_view name, const std::vector<runs::KeyValue>& pairs);
+
+void write(JsonText& json, const webhooks::Webhook& webhook);
 
 // Writes {"name": <item>} for one item.
 template <class T>

@@ -21,6 +21,7 @@ constexpr const char* kAbout =
     "Tidemill: the machine-learning life cycle in one binary.\n"
     "\n"
     "  tidemill server --data DIR            start the platform on this machine\n"
+    "  tidemill backup --data DIR FILE.tar   copy all that it holds; also restore, check\n"
     "  tidemill datasets add NAME FILE.csv   add a version of a dataset\n"
     "  tidemill pipelines run NAME --wait    train, test and register a model\n"
     "  tidemill models approve NAME 1 --reason \"reviewed\"\n"

@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "events/schema.sql.h"
+#include "events/verify.h"
 
 namespace tidemill::events {
 namespace {
@@ -118,33 +119,35 @@ Result<std::vector<Event>> Events::read(sql::Tx& tx, const Filter& filter) {
                        end_of_prefix(filter.subject_prefix), filter.limit);
 }
 
-Result<Verification> Events::verify() {
+Result<Verification> verify(sql::Tx& tx) {
   Verification verdict;
   verdict.head_hash = genesis_hash();
   std::string fault;
-  TM_CHECK(database_.read([&](sql::Tx& tx) {
-    return tx.each(kReadAll, [&](const sql::Row& row) {
-      if (!fault.empty()) return;
-      const Stored stored = read_stored(row);
-      const std::int64_t expected_seq = verdict.events + 1;
-      if (stored.event.seq != expected_seq) {
-        fault = fmt::format("Event {} is missing.", expected_seq);
-        verdict.broken_seq = expected_seq;
-      } else if (stored.event.prev_hash != verdict.head_hash) {
-        fault = fmt::format("Event {} does not follow the event before it.", expected_seq);
-        verdict.broken_seq = expected_seq;
-      } else if (stored.event.hash != chain_hash(stored.event, stored.payload)) {
-        fault = fmt::format("Event {} was changed after it was written.", expected_seq);
-        verdict.broken_seq = expected_seq;
-      } else {
-        verdict.events = expected_seq;
-        verdict.head_hash = stored.event.hash;
-      }
-    });
+  TM_CHECK(tx.each(kReadAll, [&](const sql::Row& row) {
+    if (!fault.empty()) return;
+    const Stored stored = read_stored(row);
+    const std::int64_t expected_seq = verdict.events + 1;
+    if (stored.event.seq != expected_seq) {
+      fault = fmt::format("Event {} is missing.", expected_seq);
+      verdict.broken_seq = expected_seq;
+    } else if (stored.event.prev_hash != verdict.head_hash) {
+      fault = fmt::format("Event {} does not follow the event before it.", expected_seq);
+      verdict.broken_seq = expected_seq;
+    } else if (stored.event.hash != chain_hash(stored.event, stored.payload)) {
+      fault = fmt::format("Event {} was changed after it was written.", expected_seq);
+      verdict.broken_seq = expected_seq;
+    } else {
+      verdict.events = expected_seq;
+      verdict.head_hash = stored.event.hash;
+    }
   }));
   verdict.ok = fault.empty();
   verdict.message = verdict.ok ? fmt::format("{} events, every one in its place.", verdict.events) : fault;
   return verdict;
+}
+
+Result<Verification> Events::verify() {
+  return database_.read([](sql::Tx& tx) { return events::verify(tx); });
 }
 
 std::int64_t Events::wait_past(std::int64_t after_seq, std::int64_t wait_ms) {

@@ -104,7 +104,7 @@ void add_flags(CLI::App& app, Flags& flags) {
 }
 
 // An error names the file beside the place in it.
-Result<Settings> read_settings(const std::string& file) {
+Result<Settings> read_settings_file(const std::string& file) {
   auto settings = json::decode<Settings>(TM_TRY(read_file(file, kConfigBytesMax)));
   if (settings) return settings;
   Error error = std::move(settings).error();
@@ -136,6 +136,13 @@ Result<Settings> with_setting(const Settings& settings, const std::string& assig
   return json::from_json<Settings>(all);
 }
 
+Result<Settings> read_settings(const std::string& file, const std::vector<std::string>& assignments) {
+  Settings settings;
+  if (!file.empty()) settings = TM_TRY(read_settings_file(file));
+  for (const auto& assignment : assignments) settings = TM_TRY(with_setting(settings, assignment));
+  return settings;
+}
+
 Result<Config> parse_arguments(int argc, char** argv, bool* help) {
   Flags flags;
   CLI::App app(kAbout, "tidemill server");
@@ -160,8 +167,7 @@ Result<Config> parse_arguments(int argc, char** argv, bool* help) {
   Config config = std::move(flags.config);
   config.data = std::filesystem::absolute(flags.data);
   config.libraries = flags.libraries;
-  if (!flags.file.empty()) config.settings = TM_TRY(read_settings(flags.file));
-  for (const auto& assignment : flags.assignments) config.settings = TM_TRY(with_setting(config.settings, assignment));
+  config.settings = TM_TRY(read_settings(flags.file, flags.assignments));
   return config;
 }
 

@@ -69,6 +69,9 @@ struct Config {
 // the help was printed instead.
 [[nodiscard]] Result<Config> parse_arguments(int argc, char** argv, bool* help);
 
+// Reads the file of --config ("": none), then applies the --set of the command line.
+[[nodiscard]] Result<Settings> read_settings(const std::string& file, const std::vector<std::string>& assignments);
+
 // Returns `settings` with "room.name=value" applied; kInvalidArgument for an unknown name or a wrong value.
 [[nodiscard]] Result<Settings> with_setting(const Settings& settings, const std::string& assignment);
 

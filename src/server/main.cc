@@ -1,5 +1,5 @@
-// The binary. `tidemill server` is the platform; two hidden verbs are processes that it starts of itself; all else is
-// the command line.
+// The binary. `tidemill server` is the platform; check, backup and restore work on its folder; two hidden verbs are
+// processes that it starts of itself; all else is the command line.
 #include <fmt/format.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -16,6 +16,7 @@
 #include "jobs/shim.h"
 #include "runtimes/probe.h"
 #include "server/config.h"
+#include "server/maintenance.h"
 #include "server/wiring.h"
 
 namespace {
@@ -86,5 +87,6 @@ int main(int argc, char** argv) {
   if (verb == tidemill::jobs::kShimVerb) return tidemill::jobs::run_shim();
   if (verb == tidemill::runtimes::kProbeVerb) return tidemill::runtimes::probe_main(argc, argv);
   if (verb == "server") return serve(argc - 1, argv + 1);
+  if (tidemill::server::is_maintenance(verb)) return tidemill::server::run_maintenance(argc - 1, argv + 1);
   return tidemill::cli::main(argc, argv);
 }

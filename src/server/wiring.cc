@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <array>
-#include <cstdlib>
 #include <optional>
 #include <utility>
 
@@ -56,6 +55,7 @@
 #include "runtimes/runtime.h"
 #include "server/console_assets.h"
 #include "server/data_folder.h"
+#include "server/maintenance.h"
 #include "storage/blobs/s3.h"
 #include "storage/blobs/store.h"
 #include "storage/kv/kv.h"
@@ -82,7 +82,6 @@ struct Platform::Rooms {
   explicit Rooms(Config config_, DataFolder data_) : config(std::move(config_)), data(std::move(data_)) {}
 
   Result<void> make_rooms();
-  Result<std::unique_ptr<blobs::Store>> open_blobs() const;
   Result<void> find_sandbox();
   void make_runtime();
   Result<void> make_serving();
@@ -130,7 +129,8 @@ struct Platform::Rooms {
 
 Result<void> Platform::Rooms::make_rooms() {
   database = TM_TRY(sql::Database::open(data / "tidemill.db"));
-  blobs = TM_TRY(open_blobs());
+  blobs = TM_TRY(config.blobs.empty() ? blobs::LocalStore::create(data / "blobs")
+                                      : blobs::S3Store::create(TM_TRY(bucket_of(config)), clock));
   tables::Options rows = config.settings.tables;
   if (!config.libraries.empty()) rows.library = config.libraries / "libduckdb.so";
   rows.folders = {data.path()};
@@ -162,15 +162,6 @@ Result<void> Platform::Rooms::make_rooms() {
   triggers = TM_TRY(triggers::Triggers::create(*database, *events, *pipelines, clock));
   lend_steps();
   return {};
-}
-
-Result<std::unique_ptr<blobs::Store>> Platform::Rooms::open_blobs() const {
-  if (config.blobs.empty()) return blobs::LocalStore::create(data / "blobs");
-  const auto environment = [](const char* name) {
-    const char* value = std::getenv(name);
-    return value == nullptr ? std::nullopt : std::optional<std::string>(value);
-  };
-  return blobs::S3Store::create(TM_TRY(blobs::s3_bucket(config.blobs, config.settings.s3, environment)), clock);
 }
 
 Result<void> Platform::Rooms::find_sandbox() {

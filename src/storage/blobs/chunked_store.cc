@@ -30,6 +30,10 @@ std::unexpected<Error> unknown(const BlobId& blob) {
               "Put the content first.", {{"blob", blob.str()}});
 }
 
+std::string object_name(Kind kind, const std::string& hex) {
+  return fmt::format("{}/{}/{}", kind == Kind::chunk ? "chunks" : "blobs", hex.substr(0, 2), hex);
+}
+
 // Cuts what a source gives and stores the pieces.
 class Cutter {
  public:
@@ -214,6 +218,41 @@ Result<bool> ChunkedStore::has(const BlobId& id) const {
 
 Result<std::uint64_t> ChunkedStore::size(const BlobId& id) const { return TM_TRY(manifest(id)).bytes; }
 
+Result<void> ChunkedStore::each_object(
+    const std::function<Result<void>(const std::string& name, std::string_view bytes)>& visit) const {
+  const auto hand_on = [&](Kind kind, const std::string& hex, std::uint64_t bytes_max) -> Result<void> {
+    const auto bytes = TM_TRY(objects_->get(kind, hex, bytes_max));
+    const bool good =
+        bytes && (kind == Kind::chunk ? sha256_hex(*bytes) == hex : read_manifest(*bytes, kChunkBytesMax).has_value());
+    if (!good) return damaged(BlobId::trusted(hex), "its bytes have changed");
+    return visit(object_name(kind, hex), *bytes);
+  };
+  // Manifests are listed first: the chunks of each of them are there by then.
+  std::vector<std::string> manifests;
+  TM_CHECK(objects_->each(Kind::manifest, [&](const std::string& hex) -> Result<void> {
+    manifests.push_back(hex);
+    return {};
+  }));
+  TM_CHECK(
+      objects_->each(Kind::chunk, [&](const std::string& hex) { return hand_on(Kind::chunk, hex, kChunkBytesMax); }));
+  for (const std::string& hex : manifests) TM_CHECK(hand_on(Kind::manifest, hex, kManifestBytesMax));
+  return {};
+}
+
+Result<void> ChunkedStore::put_object(std::string_view name, std::string_view bytes) {
+  for (const Kind kind : {Kind::chunk, Kind::manifest}) {
+    const std::string hex(name.substr(std::min(name.rfind('/') + 1, name.size())));
+    if (!BlobId::parse(hex) || object_name(kind, hex) != name) continue;
+    const bool good = kind == Kind::chunk ? sha256_hex(bytes) == hex : read_manifest(bytes, kChunkBytesMax).has_value();
+    if (!good) break;
+    const auto batch = TM_TRY(objects_->begin());
+    TM_CHECK(batch->add(kind, hex, bytes));
+    TM_CHECK(batch->commit());
+    return {};
+  }
+  return fail(Code::kInvalidArgument, "blobs.bad_object", fmt::format("'{}' is no object of a blob store.", name), "");
+}
+
 Result<Health> ChunkedStore::check() const {
   Health health;
   TM_CHECK(objects_->each(Kind::chunk, [&](const std::string& hex) -> Result<void> {
@@ -254,7 +293,7 @@ Result<void> check_chunk_sizes(const ChunkSizes& sizes) {
 Result<std::unique_ptr<Store>> LocalStore::create(const std::filesystem::path& root, Options options) {
   TM_CHECK(check_chunk_sizes(options.sizes));
   TM_CHECK(make_folder(root));
-  return std::make_unique<ChunkedStore>(TM_TRY(local_objects(root)), options);
+  return std::make_unique<ChunkedStore>(TM_TRY(local_objects(root, true)), options);
 }
 
 }  // namespace tidemill::blobs

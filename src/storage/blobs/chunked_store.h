@@ -30,6 +30,10 @@ class ChunkedStore final : public Store {
   Result<bool> has(const BlobId& id) const override;
   Result<std::uint64_t> size(const BlobId& id) const override;
   Result<Health> check() const override;
+  // See Inventory.
+  [[nodiscard]] Result<void> each_object(
+      const std::function<Result<void>(const std::string& name, std::string_view bytes)>& visit) const;
+  [[nodiscard]] Result<void> put_object(std::string_view name, std::string_view bytes);
 
  private:
   // Fills the buffer and returns how many bytes; 0 at the end.

@@ -222,9 +222,9 @@ Result<void> LocalObjects::each(Kind kind, const std::function<Result<void>(cons
 
 }  // namespace
 
-Result<std::unique_ptr<Objects>> local_objects(const fs::path& root) {
+Result<std::unique_ptr<Objects>> local_objects(const fs::path& root, bool owned) {
   auto objects = std::make_unique<LocalObjects>(root);
-  TM_CHECK(objects->prepare());
+  if (owned) TM_CHECK(objects->prepare());
   return std::unique_ptr<Objects>(std::move(objects));
 }
 

@@ -42,7 +42,7 @@ class Objects {
                                           const std::function<Result<void>(const std::string& hex)>& visit) const = 0;
 };
 
-// Returns the objects of a folder.
-[[nodiscard]] Result<std::unique_ptr<Objects>> local_objects(const std::filesystem::path& root);
+// Returns the objects of a folder, made and swept of what a crash left where this process owns it.
+[[nodiscard]] Result<std::unique_ptr<Objects>> local_objects(const std::filesystem::path& root, bool owned);
 
 }  // namespace tidemill::blobs

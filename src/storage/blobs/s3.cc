@@ -152,10 +152,7 @@ ChunkSizes s3_chunk_sizes() { return {256 << 10, 1 << 20, 4 << 20}; }
 
 Result<std::unique_ptr<Store>> S3Store::create(S3Bucket bucket, const Clock& clock, Options options) {
   TM_CHECK(check_chunk_sizes(options.sizes));
-  const S3Query ask{{"list-type", "2"}, {"max-keys", "1"}, {"prefix", bucket.prefix}};
-  auto client = std::make_unique<S3Client>(std::move(bucket), clock);
-  TM_CHECK(client->send({.method = "GET", .query = ask}));
-  return std::make_unique<ChunkedStore>(s3_objects(std::move(client)), options);
+  return std::make_unique<ChunkedStore>(TM_TRY(open_bucket(std::move(bucket), clock)), options);
 }
 
 }  // namespace tidemill::blobs

@@ -249,4 +249,11 @@ std::unique_ptr<Objects> s3_objects(std::unique_ptr<S3Client> client) {
   return std::make_unique<S3Objects>(std::move(client));
 }
 
+Result<std::unique_ptr<Objects>> open_bucket(S3Bucket bucket, const Clock& clock) {
+  const S3Query ask{{"list-type", "2"}, {"max-keys", "1"}, {"prefix", bucket.prefix}};
+  auto client = std::make_unique<S3Client>(std::move(bucket), clock);
+  TM_CHECK(client->send({.method = "GET", .query = ask}));
+  return s3_objects(std::move(client));
+}
+
 }  // namespace tidemill::blobs

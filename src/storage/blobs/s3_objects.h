@@ -12,4 +12,7 @@ namespace tidemill::blobs {
 // PREFIX blobs/<2 hex>/<id>, so that a folder and a bucket can be copied into each other by any tool.
 [[nodiscard]] std::unique_ptr<Objects> s3_objects(std::unique_ptr<S3Client> client);
 
+// As s3_objects, after asking the bucket once; errors as S3Store::create.
+[[nodiscard]] Result<std::unique_ptr<Objects>> open_bucket(S3Bucket bucket, const Clock& clock);
+
 }  // namespace tidemill::blobs

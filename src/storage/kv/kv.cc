@@ -1,5 +1,6 @@
 #include "storage/kv/kv.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <lmdb.h>
 
@@ -94,17 +95,37 @@ std::string prefix_end(std::string_view prefix) {
   return end;
 }
 
-Result<std::unique_ptr<Kv>> Kv::create(const std::filesystem::path& folder, Options options) {
-  TM_CHECK(make_folder(folder));
+namespace {
+
+using Environment = std::unique_ptr<MDB_env, decltype(&mdb_env_close)>;
+
+Result<Environment> open_environment(const std::filesystem::path& folder, const Options& options, unsigned int flags) {
   MDB_env* env = nullptr;
   if (const int code = mdb_env_create(&env); code != 0) return broken("create", code);
-  std::unique_ptr<MDB_env, decltype(&mdb_env_close)> owner(env, &mdb_env_close);
+  Environment owner(env, &mdb_env_close);
   mdb_env_set_mapsize(env, options.map_bytes);
   mdb_env_set_maxreaders(env, static_cast<unsigned int>(options.readers_max));
   // NOTLS ties a reader's slot to its transaction, not to its thread: pools of threads come and go.
-  if (const int code = mdb_env_open(env, folder.c_str(), MDB_NOTLS | MDB_NORDAHEAD, 0600); code != 0) {
+  if (const int code = mdb_env_open(env, folder.c_str(), MDB_NOTLS | MDB_NORDAHEAD | flags, 0600); code != 0) {
     return broken(fmt::format("open {}", folder.string()), code);
   }
+  return owner;
+}
+
+}  // namespace
+
+Result<void> Kv::copy(const std::filesystem::path& folder, const std::filesystem::path& file, Options options) {
+  const Environment owner = TM_TRY(open_environment(folder, options, MDB_RDONLY));
+  const FileDescriptor target(::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  if (!target.open()) return fail(errno_error("create", file, errno));
+  if (const int code = mdb_env_copyfd(owner.get(), target.get()); code != 0) return broken("copy", code);
+  return sync_file(target.get(), file);
+}
+
+Result<std::unique_ptr<Kv>> Kv::create(const std::filesystem::path& folder, Options options) {
+  TM_CHECK(make_folder(folder));
+  Environment owner = TM_TRY(open_environment(folder, options, 0));
+  MDB_env* const env = owner.get();
   Transaction transaction = TM_TRY(Transaction::begin(env, 0));
   MDB_dbi table = 0;
   if (const int code = mdb_dbi_open(transaction.get(), nullptr, 0, &table); code != 0) return broken("open", code);

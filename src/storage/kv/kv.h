@@ -43,6 +43,10 @@ class Kv {
  public:
   // Opens or makes the store in `folder`. One process at a time; the caller locks the folder above it.
   [[nodiscard]] static Result<std::unique_ptr<Kv>> create(const std::filesystem::path& folder, Options options = {});
+  // Copies the store of `folder` as it stands at one moment, while another process writes, to the new file `file`: the
+  // data.mdb of a folder of its own.
+  [[nodiscard]] static Result<void> copy(const std::filesystem::path& folder, const std::filesystem::path& file,
+                                         Options options = {});
   ~Kv();
   Kv(const Kv&) = delete;
   Kv& operator=(const Kv&) = delete;

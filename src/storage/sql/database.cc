@@ -11,13 +11,13 @@
 
 #include "base/hash.h"
 #include "storage/sql/connection.h"
+#include "storage/sql/offline.h"
 #include "storage/sql/writer.h"
 
 namespace tidemill::sql {
 namespace {
 
 constexpr std::string_view kStepMark = "-- step ";
-constexpr int kBackupPagesAStep = 1'000;
 
 constexpr Query kMakeSteps{
     "sql.make_steps",
@@ -26,7 +26,6 @@ constexpr Query kMakeSteps{
 constexpr Query kGetStep{"sql.get_step", "SELECT sha256 FROM schema_steps WHERE room = ?1 AND step = ?2"};
 constexpr Query kAddStep{"sql.add_step", "INSERT INTO schema_steps (room, step, sha256) VALUES (?1, ?2, ?3)"};
 constexpr Query kCountSteps{"sql.count_steps", "SELECT count(*) FROM schema_steps WHERE room = ?1"};
-constexpr Query kCheck{"sql.check", "PRAGMA integrity_check(1)"};
 
 // Splits the text of a schema.sql at its lines `-- step N`; kInternal unless N runs 1, 2, 3 …
 Result<std::vector<std::string>> split_steps(std::string_view room, std::string_view text) {
@@ -175,29 +174,13 @@ void Database::write_async(std::function<Result<void>(Tx&)> function, std::funct
 
 Result<void> Database::backup(const std::filesystem::path& file) {
   auto reader = TM_TRY(impl_->lend_reader());
-  auto copy = [&]() -> Result<void> {
-    auto target = TM_TRY(Connection::open(file, true, 1024));
-    sqlite3_backup* backup = sqlite3_backup_init(target->handle(), "main", reader->handle(), "main");
-    if (backup == nullptr) return fail(target->error("sql.backup"));
-    int code = SQLITE_OK;
-    while (code == SQLITE_OK || code == SQLITE_BUSY || code == SQLITE_LOCKED) {
-      code = sqlite3_backup_step(backup, kBackupPagesAStep);
-    }
-    sqlite3_backup_finish(backup);
-    if (code != SQLITE_DONE) return fail(target->error("sql.backup"));
-    return {};
-  }();
+  auto copied = copy_to(*reader, file);
   impl_->give_back(std::move(reader));
-  return copy;
+  return copied;
 }
 
 Result<void> Database::check() {
-  return read([](Tx& tx) -> Result<void> {
-    const auto verdict = TM_TRY(tx.one<std::string>(kCheck, [](const Row& row) { return row.string(0); }));
-    if (verdict && *verdict == "ok") return {};
-    return fail(Code::kInternal, "sql.damaged", "The database is damaged: " + verdict.value_or("no answer") + ".",
-                "Restore it from a backup.");
-  });
+  return read([](Tx& tx) { return check_integrity(tx); });
 }
 
 bool Database::healthy() const { return impl_->writer().healthy(); }

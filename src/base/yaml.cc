@@ -28,8 +28,11 @@ std::optional<T> whole(std::string_view text) {
   return value;
 }
 
-json::Value plain_scalar(const std::string& text) {
+enum class Scalars { core_schema, text };
+
+json::Value plain_scalar(const std::string& text, Scalars scalars) {
   if (text == "null" || text == "Null" || text == "NULL" || text == "~" || text.empty()) return nullptr;
+  if (scalars == Scalars::text) return json::Value(boost::json::string(text));
   if (text == "true" || text == "True" || text == "TRUE") return true;
   if (text == "false" || text == "False" || text == "FALSE") return false;
   if (const auto number = whole<std::int64_t>(text)) return *number;
@@ -46,7 +49,7 @@ struct Refusal {
 // Builds the value while yaml-cpp reads, so that an alias is refused before anything is multiplied.
 class Builder final : public YAML::EventHandler {
  public:
-  explicit Builder(json::Value& root) : root_(root) {}
+  Builder(json::Value& root, Scalars scalars) : root_(root), scalars_(scalars) {}
 
   void OnDocumentStart(const YAML::Mark&) override {}
   void OnDocumentEnd() override {}
@@ -61,7 +64,7 @@ class Builder final : public YAML::EventHandler {
     if (wants_key()) {
       take_key(mark, text);
     } else {
-      add(mark, tag == "!" ? json::Value(boost::json::string(text)) : plain_scalar(text));
+      add(mark, tag == "!" ? json::Value(boost::json::string(text)) : plain_scalar(text, scalars_));
     }
   }
   void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
@@ -127,6 +130,7 @@ class Builder final : public YAML::EventHandler {
   }
 
   json::Value& root_;
+  const Scalars scalars_;
   std::vector<Level> open_;
 };
 
@@ -135,21 +139,19 @@ std::unexpected<Error> refuse(std::string_view file, int line, const std::string
               "Correct that line.", {{"file", std::string(file)}, {"line", std::to_string(line + 1)}, {"cause", what}});
 }
 
-}  // namespace
-
-Result<json::Value> parse_yaml(std::string_view text, std::string_view file) {
+Result<json::Value> parse(std::string_view text, std::string_view file, Scalars scalars) {
   if (text.size() > kBytesMax) {
     return fail(Code::kTooLarge, "yaml.too_large",
                 fmt::format("{} has {} bytes; the limit is {}.", file, text.size(), kBytesMax), "Split it.");
   }
   std::istringstream stream{std::string(text)};
   json::Value root;
-  Builder builder(root);
+  Builder builder(root, scalars);
   try {
     YAML::Parser parser(stream);
     parser.HandleNextDocument(builder);
     json::Value second;
-    Builder more(second);
+    Builder more(second, scalars);
     if (parser.HandleNextDocument(more)) return refuse(file, 0, "it holds more than one document");
   } catch (const Refusal& refusal) {
     return refuse(file, refusal.line, refusal.what);
@@ -157,6 +159,16 @@ Result<json::Value> parse_yaml(std::string_view text, std::string_view file) {
     return refuse(file, caught.mark.line, caught.msg);
   }
   return root;
+}
+
+}  // namespace
+
+Result<json::Value> parse_yaml(std::string_view text, std::string_view file) {
+  return parse(text, file, Scalars::core_schema);
+}
+
+Result<json::Value> parse_yaml_as_text(std::string_view text, std::string_view file) {
+  return parse(text, file, Scalars::text);
 }
 
 }  // namespace tidemill

@@ -15,4 +15,8 @@ namespace tidemill {
 // more than 64 levels, a second document; kTooLarge past 4 MiB.
 [[nodiscard]] Result<json::Value> parse_yaml(std::string_view text, std::string_view file);
 
+// The same, but plain scalars stay text as they are written, except null: for files of programs that read YAML by
+// other rules, where 1e5 or 012 is text.
+[[nodiscard]] Result<json::Value> parse_yaml_as_text(std::string_view text, std::string_view file);
+
 }  // namespace tidemill

@@ -57,6 +57,13 @@ INSTANTIATE_TEST_SUITE_P(All, YamlRefuses,
                                          BadYaml{"a: 1\n---\nb: 2", "1", "more than one"}, BadYaml{"a: [1, 2", "", ""},
                                          BadYaml{"a: b: c", "1", ""}, BadYaml{"\ta: 1", "1", ""}));
 
+TEST(Yaml, PlainScalarsStayTextWhereAskedFor) {
+  const auto value = parse_yaml_as_text("{a: 1e5, b: 012, c: no, d: true, e: null, f: '', g: 7}", "p");
+  ASSERT_TRUE(value);
+  EXPECT_EQ(json::serialize(*value), R"({"a":"1e5","b":"012","c":"no","d":"true","e":null,"f":"","g":"7"})");
+  EXPECT_FALSE(parse_yaml_as_text("a: &x 1", "p"));
+}
+
 TEST(Yaml, HasLimits) {
   EXPECT_FALSE(parse_yaml(std::string(100'000, '['), "p"));
   EXPECT_FALSE(parse_yaml(std::string(65, '[') + std::string(65, ']'), "p"));

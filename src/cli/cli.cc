@@ -32,7 +32,9 @@ const std::map<std::string, std::string> kNouns{
     {"datasets", "Versioned data: rules, profiles, differences"},
     {"deployments", "Endpoints: releases, canaries, rollbacks"},
     {"events", "The audit log and its proof"},
+    {"export", "Write what is here in the form of other tools"},
     {"features", "Feature views, for training and online"},
+    {"import", "Take over what other tools keep"},
     {"models", "Registered models, versions, approvals"},
     {"monitors", "Drift and quality of what is deployed"},
     {"people", "Accounts and tokens"},
@@ -47,9 +49,9 @@ const std::map<std::string, std::string> kNouns{
 
 std::vector<Verb> all_verbs() {
   std::vector<Verb> verbs;
-  for (auto make : {access_verbs, datasets_verbs, deployments_verbs, events_verbs, features_verbs, models_verbs,
-                    monitors_verbs, pipelines_verbs, predictions_verbs, requirements_verbs, runs_verbs, traces_verbs,
-                    triggers_verbs, webhooks_verbs}) {
+  for (auto make : {access_verbs, datasets_verbs, deployments_verbs, events_verbs, features_verbs, imports_verbs,
+                    models_verbs, monitors_verbs, pipelines_verbs, predictions_verbs, requirements_verbs, runs_verbs,
+                    traces_verbs, triggers_verbs, webhooks_verbs}) {
     for (auto& verb : make()) verbs.push_back(std::move(verb));
   }
   return verbs;

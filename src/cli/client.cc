@@ -56,6 +56,17 @@ Error protocol_error(long status, const json::Object& object) {
   return error;
 }
 
+// Reads {"error_code": …, "message": …}, as MLflow's protocol has it.
+std::optional<Error> mlflow_error_of(long status, const json::Object& object) {
+  const std::string name = text_of(object, "error_code");
+  if (name.empty()) return std::nullopt;
+  Error error{code_of(status), text_of(object, "reason"), text_of(object, "message"), "", {}};
+  if (name == "RESOURCE_ALREADY_EXISTS") error.code = Code::kAlreadyExists;
+  if (name == "INVALID_STATE") error.code = Code::kFailedPrecondition;
+  if (error.reason.empty()) error.reason = "mlflow." + name;
+  return error;
+}
+
 // Reads {"error": {…}} or {"error": "text"}; an answer in another form becomes an error that shows its beginning.
 Error error_of(long status, const std::string& body) {
   if (auto parsed = json::parse(body); parsed && parsed->is_object()) {
@@ -76,6 +87,7 @@ Error error_of(long status, const std::string& body) {
     } else if (found != nullptr && found->is_string()) {
       return protocol_error(status, parsed->get_object());
     }
+    if (auto error = mlflow_error_of(status, parsed->get_object())) return *std::move(error);
   }
   return {code_of(status), "cli.unexpected_answer",
           fmt::format("The server answered {} '{}'.", status, body.substr(0, 200)), ""};
@@ -86,6 +98,10 @@ std::size_t take_body(char* data, std::size_t size, std::size_t count, void* tar
   if (body->size() + size * count > kAnswerBytesMax) return 0;
   body->append(data, size * count);
   return size * count;
+}
+
+std::size_t take_file(char* data, std::size_t size, std::size_t count, void* target) {
+  return std::fwrite(data, 1, size * count, static_cast<std::FILE*>(target));
 }
 
 std::size_t give_file(char* data, std::size_t size, std::size_t count, void* source) {
@@ -114,6 +130,7 @@ struct Client::Transfer {
   std::optional<std::string> body;
   std::FILE* file = nullptr;
   std::uint64_t file_bytes = 0;
+  std::FILE* into = nullptr;  // takes the body instead of memory
   const Progress* progress = nullptr;
 };
 
@@ -139,6 +156,8 @@ std::string api_path(const std::vector<std::string>& segments) {
 
 Client::Client(std::string url, std::string token)
     : url_(std::move(url)), token_(std::move(token)), curl_(curl_easy_init()) {}
+Client::Client(std::string url, std::string name, std::string password)
+    : url_(std::move(url)), password_(std::move(name) + ":" + std::move(password)), curl_(curl_easy_init()) {}
 Client::~Client() { curl_easy_cleanup(curl_); }
 
 Result<std::string> Client::perform(Transfer& transfer) {
@@ -159,8 +178,10 @@ Result<std::string> Client::perform(Transfer& transfer) {
   curl_easy_setopt(curl_, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(curl_, CURLOPT_NOPROXY, "127.0.0.1,localhost,::1");
   curl_easy_setopt(curl_, CURLOPT_CONNECTTIMEOUT_MS, kConnectTimeoutMs);
-  curl_easy_setopt(curl_, CURLOPT_WRITEFUNCTION, take_body);
-  curl_easy_setopt(curl_, CURLOPT_WRITEDATA, &answer);
+  curl_easy_setopt(curl_, CURLOPT_WRITEFUNCTION, transfer.into == nullptr ? take_body : take_file);
+  curl_easy_setopt(curl_, CURLOPT_WRITEDATA,
+                   transfer.into == nullptr ? static_cast<void*>(&answer) : static_cast<void*>(transfer.into));
+  if (!password_.empty()) curl_easy_setopt(curl_, CURLOPT_USERPWD, password_.c_str());
   if (transfer.body) {
     curl_easy_setopt(curl_, CURLOPT_POSTFIELDS, transfer.body->c_str());
     curl_easy_setopt(curl_, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(transfer.body->size()));
@@ -238,8 +259,7 @@ Result<json::Value> Client::remove(const std::string& path) {
   return perform_json(transfer);
 }
 
-Result<json::Value> Client::upload(const std::string& path, const Query& query, const std::filesystem::path& file,
-                                   const std::function<void(std::uint64_t, std::uint64_t)>& progress) {
+Result<json::Value> Client::send_file(Transfer& transfer, const std::filesystem::path& file) {
   const std::unique_ptr<std::FILE, CloseFile> opened(std::fopen(file.c_str(), "rbe"));
   std::error_code error;
   const auto bytes = std::filesystem::file_size(file, error);
@@ -247,14 +267,47 @@ Result<json::Value> Client::upload(const std::string& path, const Query& query, 
     return fail(Code::kNotFound, "cli.no_such_file", fmt::format("There is no file '{}'.", file.string()),
                 "Name a file.");
   }
+  transfer.file = opened.get();
+  transfer.file_bytes = bytes;
+  return perform_json(transfer);
+}
+
+Result<json::Value> Client::upload(const std::string& path, const Query& query, const std::filesystem::path& file,
+                                   const std::function<void(std::uint64_t, std::uint64_t)>& progress) {
   Transfer transfer;
   transfer.method = "POST";
   transfer.path = path;
   transfer.query = query;
-  transfer.file = opened.get();
-  transfer.file_bytes = bytes;
   transfer.progress = &progress;
-  return perform_json(transfer);
+  return send_file(transfer, file);
+}
+
+Result<json::Value> Client::put_file(const std::string& path, const std::filesystem::path& file) {
+  const Progress quiet;
+  Transfer transfer;
+  transfer.method = "PUT";
+  transfer.path = path;
+  transfer.progress = &quiet;
+  return send_file(transfer, file);
+}
+
+Result<void> Client::download(const std::string& path, const std::filesystem::path& file) {
+  std::unique_ptr<std::FILE, CloseFile> opened(std::fopen(file.c_str(), "wbe"));
+  if (opened == nullptr) {
+    return fail(Code::kInternal, "cli.unwritable", fmt::format("'{}' cannot be written.", file.string()),
+                "Choose another place.");
+  }
+  Transfer transfer;
+  transfer.path = path;
+  transfer.into = opened.get();
+  auto done = perform(transfer);
+  const bool flushed = std::fclose(opened.release()) == 0;
+  if (done && flushed) return {};
+  std::error_code ignored;
+  std::filesystem::remove(file, ignored);
+  if (!done) return std::unexpected(std::move(done).error());
+  return fail(Code::kExhausted, "cli.unwritable", fmt::format("'{}' cannot be written to its end.", file.string()),
+              "Make room on the disk.");
 }
 
 }  // namespace tidemill::cli

@@ -29,6 +29,8 @@ class Client {
  public:
   // `url` such as "http://127.0.0.1:7070"; `token` may be empty.
   Client(std::string url, std::string token);
+  // The same with a name and a password, as RFC 7617 has it.
+  Client(std::string url, std::string name, std::string password);
   ~Client();
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
@@ -47,16 +49,23 @@ class Client {
                                            const std::filesystem::path& file,
                                            const std::function<void(std::uint64_t, std::uint64_t)>& progress);
 
+  // Sends a file by PUT.
+  [[nodiscard]] Result<json::Value> put_file(const std::string& path, const std::filesystem::path& file);
+  // Writes the body to `file`, which it makes or overwrites; what is left behind an error is removed.
+  [[nodiscard]] Result<void> download(const std::string& path, const std::filesystem::path& file);
+
   [[nodiscard]] const std::string& url() const { return url_; }
 
  private:
   struct Transfer;
   [[nodiscard]] Result<std::string> perform(Transfer& transfer);
   [[nodiscard]] Result<json::Value> perform_json(Transfer& transfer);
+  [[nodiscard]] Result<json::Value> send_file(Transfer& transfer, const std::filesystem::path& file);
 
   const std::string url_;
   const std::string token_;
-  void* const curl_;  // CURL*, owned
+  const std::string password_;  // with the name before it: "name:password"
+  void* const curl_;            // CURL*, owned
 };
 
 }  // namespace tidemill::cli

@@ -88,6 +88,7 @@ struct Verb {
 [[nodiscard]] std::vector<Verb> deployments_verbs();
 [[nodiscard]] std::vector<Verb> events_verbs();
 [[nodiscard]] std::vector<Verb> features_verbs();
+[[nodiscard]] std::vector<Verb> imports_verbs();
 [[nodiscard]] std::vector<Verb> models_verbs();
 [[nodiscard]] std::vector<Verb> monitors_verbs();
 [[nodiscard]] std::vector<Verb> pipelines_verbs();

@@ -108,6 +108,7 @@ std::vector<http::Route> mlflow_routes(runs::Runs& runs, traces::Traces& traces,
   add_registered_models(endpoints, models);
   add_model_versions(endpoints, runs, models);
   add_traces(endpoints, v3, traces, runs, clock, scratch_folder);
+  add_imports(endpoints, runs, models);
   std::vector<http::Route> routes = endpoints.take();
   for (http::Route& route : v3.take()) routes.push_back(std::move(route));
   routes.push_back(otlp_route(traces));

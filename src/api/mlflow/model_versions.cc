@@ -186,6 +186,14 @@ Result<std::string> create(runs::Runs& runs, models::Models& models, const Call&
   return wrapped_version(added);
 }
 
+// A version that another server knew: with its number and the time at which it was made there.
+Result<std::string> take_over(runs::Runs& runs, models::Models& models, const Call& call) {
+  auto version = TM_TRY(read_version(runs, models, call));
+  version.number = TM_TRY(version_of(call.fields));
+  version.made_ms = TM_TRY(call.fields.maybe_integer("creation_timestamp"));
+  return wrapped_version(TM_TRY(models.add_version(call.actor, version)));
+}
+
 Result<std::string> download_uri(runs::Runs& runs, models::Models& models, const Call& call) {
   const std::string name = TM_TRY(call.fields.required("name"));
   const std::int64_t number = TM_TRY(version_of(call.fields));
@@ -346,6 +354,8 @@ void add_changes(Endpoints& endpoints, models::Models& all_models) {
 }  // namespace
 
 void add_model_versions(Endpoints& endpoints, runs::Runs& runs, models::Models& models) {
+  endpoints.add(Method::post, "/mlflow/imports/model-versions", Right::admin, "Take over a version with its number",
+                [&runs, &models](const Call& call) { return take_over(runs, models, call); });
   add_changes(endpoints, models);
   endpoints.add(Method::post, "/mlflow/model-versions/create", Right::write, "Register a version",
                 [&runs, &models](const Call& call) { return create(runs, models, call); });

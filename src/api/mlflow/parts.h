@@ -21,6 +21,7 @@ void add_logged_models(Endpoints& endpoints, runs::Runs& runs);
 void add_artifacts(Endpoints& endpoints, runs::Runs& runs, const std::filesystem::path& scratch_folder);
 void add_multipart(Endpoints& endpoints, runs::Runs& runs, const std::filesystem::path& scratch_folder);
 void add_registered_models(Endpoints& endpoints, models::Models& models);
+void add_imports(Endpoints& endpoints, runs::Runs& runs, models::Models& models);
 void add_model_versions(Endpoints& endpoints, runs::Runs& runs, models::Models& models);
 void add_traces(Endpoints& v2, Endpoints& v3, traces::Traces& traces, runs::Runs& runs, const Clock& clock,
                 const std::filesystem::path& scratch_folder);

@@ -46,7 +46,7 @@ Result<void> Models::emit(sql::Tx& tx, const access::Actor& actor, std::string_v
 }
 
 Result<Model> Models::add_model(sql::Tx& tx, const access::Actor& actor, std::string_view name,
-                                std::string_view description, const Tags& tags) {
+                                std::string_view description, const Tags& tags, std::optional<std::int64_t> made_ms) {
   TM_CHECK(check_model_name(name));
   TM_CHECK(check_description(description));
   TM_CHECK(check_tags(tags));
@@ -55,7 +55,7 @@ Result<Model> Models::add_model(sql::Tx& tx, const access::Actor& actor, std::st
   model.description = description;
   model.tags = tags;
   model.made_by = actor.name;
-  model.made_ms = parts_.clock.now_ms();
+  model.made_ms = made_ms.value_or(parts_.clock.now_ms());
   if (auto added = store::add_model(tx, model); !added) {
     if (added.error().code != Code::kAlreadyExists) return std::unexpected(added.error());
     return fail(Code::kAlreadyExists, "models.exists", fmt::format("Model '{}' exists already.", name),

@@ -80,7 +80,8 @@ class Models {
   // Names are 1 to kNameBytesMax bytes of UTF-8 without '/', ':' and control characters, and not "." or "..".
   // kAlreadyExists. Event models.created.
   [[nodiscard]] Result<Model> add_model(sql::Tx& tx, const access::Actor& actor, std::string_view name,
-                                        std::string_view description, const Tags& tags = {});
+                                        std::string_view description, const Tags& tags = {},
+                                        std::optional<std::int64_t> made_ms = {});
   [[nodiscard]] Result<Model> model(sql::Tx& tx, std::string_view name);
   // All models that `keep` keeps (empty: all), by name.
   [[nodiscard]] Result<std::vector<Model>> list_models(sql::Tx& tx, const std::function<bool(const Model&)>& keep = {});
@@ -101,7 +102,8 @@ class Models {
   // Keeps the next version, in state candidate. Where `onnx` is given the file is inspected and probed first, so this
   // takes as long as a load. kNotFound for an unknown model; kInvalidArgument for a bad signature, a blob that the
   // store lacks, a file that is no usable model, or one whose input does not fit the columns; kFailedPrecondition when
-  // `parity` was measured on another file. Event models.version_registered.
+  // `parity` was measured on another file; kAlreadyExists when a given number is taken. Event
+  // models.version_registered.
   [[nodiscard]] Result<Version> add_version(const access::Actor& actor, const NewVersion& version);
 
   [[nodiscard]] Result<Version> version(sql::Tx& tx, std::string_view model, std::int64_t number);

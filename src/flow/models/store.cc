@@ -1,5 +1,7 @@
 #include "flow/models/store.h"
 
+#include <fmt/format.h>
+
 #include <utility>
 
 #include "base/json.h"
@@ -39,6 +41,10 @@ constexpr sql::Query kUntagModel{"models.untag", "DELETE FROM model_tags WHERE m
 
 constexpr sql::Query kNextNumber{
     "models.next_number", "UPDATE models SET next_number = next_number + 1 WHERE name = ?1 RETURNING next_number - 1"};
+constexpr sql::Query kSkipNumbers{"models.skip_numbers",
+                                  "UPDATE models SET next_number = ?2 + 1 WHERE name = ?1 AND next_number <= ?2"};
+constexpr sql::Query kNumberTaken{"models.number_taken",
+                                  "SELECT count(*) FROM model_versions WHERE model = ?1 AND number = ?2"};
 constexpr sql::Query kAddVersion{"models.add_version",
                                  "INSERT INTO model_versions (model, number, state, stage, description, source, "
                                  "run_id, run_link, digest, onnx, made_by, made_ms,"
@@ -238,6 +244,16 @@ Result<void> tag_model(sql::Tx& tx, std::string_view name, std::string_view key,
 }
 
 Result<std::int64_t> next_number(sql::Tx& tx, std::string_view model) { return tx.integer(kNextNumber, 0, model); }
+
+Result<std::int64_t> take_number(sql::Tx& tx, std::string_view model, std::int64_t number) {
+  if (TM_TRY(tx.integer(kNumberTaken, 0, model, number)) > 0) {
+    return fail(Code::kAlreadyExists, "models.version_exists",
+                fmt::format("Version {} of '{}' exists, or existed, already.", number, model),
+                "Leave the number out to have the next one.", {{"model", std::string(model)}});
+  }
+  TM_CHECK(tx.exec(kSkipNumbers, model, number));
+  return number;
+}
 
 Result<void> add_version(sql::Tx& tx, const Version& v, const Content& content, std::string_view once_key) {
   TM_CHECK(tx.exec(kAddVersion, v.model, v.number, v.state, v.stage, v.description, v.source, v.run_id, v.run_link,

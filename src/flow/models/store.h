@@ -48,6 +48,8 @@ BOOST_DESCRIBE_STRUCT(Content, (), (files, columns, label_column, inputs, output
 
 // Takes the model's next number.
 [[nodiscard]] Result<std::int64_t> next_number(sql::Tx& tx, std::string_view model);
+// Takes this very number, and leaves those up to it out from now on. kAlreadyExists when a version has, or had, it.
+[[nodiscard]] Result<std::int64_t> take_number(sql::Tx& tx, std::string_view model, std::int64_t number);
 [[nodiscard]] Result<void> add_version(sql::Tx& tx, const Version& version, const Content& content,
                                        std::string_view once_key);
 [[nodiscard]] Result<std::optional<Version>> find_version(sql::Tx& tx, std::string_view model, std::int64_t number);

@@ -215,7 +215,9 @@ struct NewVersion {
   Signature signature;
   Lineage lineage;
   std::optional<Parity> parity;
-  std::string once_key;  // non-empty: a second call with the same key answers the first one's version
+  std::string once_key;                 // non-empty: a second call with the same key answers the first one's version
+  std::optional<std::int64_t> number;   // one that it had elsewhere; none = the next
+  std::optional<std::int64_t> made_ms;  // none = now
 };
 
 }  // namespace tidemill::models

@@ -101,7 +101,8 @@ Result<Version> Models::insert_version(sql::Tx& tx, const access::Actor& actor, 
   TM_TRY(model(tx, wanted.model));
   Version added;
   added.model = wanted.model;
-  added.number = TM_TRY(store::next_number(tx, wanted.model));
+  added.number = TM_TRY(wanted.number ? store::take_number(tx, wanted.model, *wanted.number)
+                                      : store::next_number(tx, wanted.model));
   added.description = wanted.description;
   added.source = wanted.source;
   added.run_id = wanted.run_id;
@@ -110,7 +111,7 @@ Result<Version> Models::insert_version(sql::Tx& tx, const access::Actor& actor, 
   added.onnx = wanted.onnx;
   added.tags = wanted.tags;
   added.made_by = actor.name;
-  added.made_ms = parts_.clock.now_ms();
+  added.made_ms = wanted.made_ms.value_or(parts_.clock.now_ms());
   TM_CHECK(store::add_version(tx, added, content, wanted.once_key));
   TM_CHECK(store::touch_model(tx, wanted.model, added.made_ms));
   json::Object files;

@@ -23,6 +23,10 @@ constexpr sql::Query kAddDefault{
 constexpr sql::Query kAdd{"experiments.add",
                           "INSERT INTO experiments (name, artefact_root, lifecycle, made_by, made_ms, updated_ms)"
                           " VALUES (?1, ?2, 'active', ?3, ?4, ?4)"};
+constexpr sql::Query kAddWithId{
+    "experiments.add_with_id",
+    "INSERT INTO experiments (id, name, artefact_root, lifecycle, made_by, made_ms, updated_ms)"
+    " VALUES (?1, ?2, ?3, 'active', ?4, ?5, ?5)"};
 constexpr sql::Query kGet{
     "experiments.get",
     "SELECT id, name, artefact_root, lifecycle, made_by, made_ms, updated_ms FROM experiments WHERE id = ?1"};
@@ -152,11 +156,15 @@ Result<std::unique_ptr<Runs>> Runs::create(sql::Database& database, events::Even
 
 Result<Experiment> Runs::add_experiment(sql::Tx& tx, const access::Actor& actor, const NewExperiment& experiment) {
   TM_CHECK(check_experiment_name(experiment.name, limits_));
-  if (auto added = tx.exec(kAdd, experiment.name, experiment.artefact_root, actor.name, clock_.now_ms()); !added) {
+  const std::int64_t made_ms = experiment.made_ms.value_or(clock_.now_ms());
+  auto added = experiment.id ? tx.exec(kAddWithId, experiment.id->number(), experiment.name, experiment.artefact_root,
+                                       actor.name, made_ms)
+                             : tx.exec(kAdd, experiment.name, experiment.artefact_root, actor.name, made_ms);
+  if (!added) {
     if (added.error().code != Code::kAlreadyExists) return std::unexpected(added.error());
     return name_taken(experiment.name);
   }
-  const ExperimentId id(tx.last_row_id());
+  const ExperimentId id = experiment.id ? *experiment.id : ExperimentId(tx.last_row_id());
   for (const KeyValue& tag : experiment.tags) TM_CHECK(tag_experiment(tx, id, tag.key, tag.value));
   TM_CHECK(emit(tx, actor, events_of::kExperimentCreated, subject(id),
                 {{"name", experiment.name}, {"artefact_root", experiment.artefact_root}}));

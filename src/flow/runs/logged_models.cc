@@ -239,7 +239,7 @@ Result<LoggedModel> Runs::add_model(sql::Tx& tx, const access::Actor& actor, con
     return fail(Code::kInvalidArgument, "experiments.deleted",
                 fmt::format("Experiment {} is deleted.", model.experiment.str()), "Restore it first.");
   }
-  const LoggedModelId id = LoggedModelId::generate();
+  const LoggedModelId id = model.id ? *model.id : LoggedModelId::generate();
   const std::string name =
       model.name.empty() ? "model-" + id.str().substr(id.str().size() - kMadeUpDigits) : model.name;
   TM_CHECK(check_length("name", name, limits_.experiment_name_chars_max));
@@ -251,8 +251,13 @@ Result<LoggedModel> Runs::add_model(sql::Tx& tx, const access::Actor& actor, con
             name),
         "Rename it.");
   }
-  TM_CHECK(
-      tx.exec(kAdd, id, model.experiment.number(), name, model.type, model.source_run, actor.name, clock_.now_ms()));
+  if (auto added = tx.exec(kAdd, id, model.experiment.number(), name, model.type, model.source_run, actor.name,
+                           model.made_ms.value_or(clock_.now_ms()));
+      !added) {
+    if (added.error().code != Code::kAlreadyExists) return std::unexpected(added.error());
+    return fail(Code::kAlreadyExists, "logged_models.exists", fmt::format("Logged model {} exists already.", id.str()),
+                "Read it, or leave the id out.", {{"model", id.str()}});
+  }
   TM_CHECK(add_model_params(tx, id, model.params));
   return tag_model(tx, id, model.tags);
 }

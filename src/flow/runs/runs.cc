@@ -119,8 +119,12 @@ Result<Run> Runs::start(sql::Tx& tx, const NewRun& run) {
                 "Restore it first.");
   }
   TM_CHECK(check_batch({{}, {}, run.tags}));
-  const RunId id = RunId::generate();
-  TM_CHECK(tx.exec(kAdd, id, run.experiment.number(), run.name, run.person, run.start_ms));
+  const RunId id = run.id ? *run.id : RunId::generate();
+  if (auto added = tx.exec(kAdd, id, run.experiment.number(), run.name, run.person, run.start_ms); !added) {
+    if (added.error().code != Code::kAlreadyExists) return std::unexpected(added.error());
+    return fail(Code::kAlreadyExists, "runs.exists", fmt::format("Run {} exists already.", id.str()),
+                "Log to it, or leave the id out.", {{"run", id.str()}});
+  }
   TM_CHECK(log_tags(tx, {tx.last_row_id(), run.experiment.number()}, run.tags));
   return this->run(tx, id);
 }

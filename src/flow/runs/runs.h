@@ -64,7 +64,7 @@ class Runs {
 
   // --- experiments ---
 
-  // kAlreadyExists when the name is taken, also by a deleted one. Event experiments.created.
+  // kAlreadyExists when the name is taken, also by a deleted one, or the id is. Event experiments.created.
   [[nodiscard]] Result<Experiment> add_experiment(sql::Tx& tx, const access::Actor& actor,
                                                   const NewExperiment& experiment);
   [[nodiscard]] Result<Experiment> experiment(sql::Tx& tx, ExperimentId id);
@@ -84,6 +84,7 @@ class Runs {
 
   // --- runs ---
 
+  // kAlreadyExists when a given id is taken.
   [[nodiscard]] Result<Run> start(sql::Tx& tx, const NewRun& run);
   [[nodiscard]] Result<Run> run(sql::Tx& tx, const RunId& id);
   [[nodiscard]] Result<RunInfo> info(sql::Tx& tx, const RunId& id);
@@ -120,6 +121,7 @@ class Runs {
 
   // --- logged models ---
 
+  // kAlreadyExists when a given id is taken.
   [[nodiscard]] Result<LoggedModel> add_model(sql::Tx& tx, const access::Actor& actor, const NewLoggedModel& model);
   [[nodiscard]] Result<LoggedModel> model(sql::Tx& tx, const LoggedModelId& id);
   // Event logged_models.finished.

@@ -92,6 +92,8 @@ struct NewExperiment {
   std::string name;
   std::string artefact_root;
   std::vector<KeyValue> tags;
+  std::optional<ExperimentId> id;       // one that it had elsewhere; none = the next
+  std::optional<std::int64_t> made_ms;  // none = now
 };
 
 struct RunInfo {
@@ -112,6 +114,7 @@ struct NewRun {
   std::string person;
   std::optional<std::int64_t> start_ms;
   std::vector<KeyValue> tags;
+  std::optional<RunId> id;  // one that it had elsewhere; none = a new one
 };
 
 // What shall change; absent fields stay.
@@ -216,6 +219,8 @@ struct NewLoggedModel {
   std::string source_run;
   std::vector<KeyValue> params;
   std::vector<KeyValue> tags;
+  std::optional<LoggedModelId> id;      // one that it had elsewhere; none = a new one
+  std::optional<std::int64_t> made_ms;  // none = now
 };
 
 // A file of the artefact store.

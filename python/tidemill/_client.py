@@ -245,6 +245,10 @@ class Models(_Noun):
     def lineage(self, model: str, number: int) -> Json:
         return self._get("models", model, "versions", number, "lineage")
 
+    def graph(self, model: str, number: int) -> Json:
+        """Lineage up and down as nodes and edges: data, features, runs, the version, tests, deployments."""
+        return self._get("models", model, "versions", number, "graph")
+
     def file(self, model: str, number: int, path: str) -> bytes:
         return self._get("models", model, "versions", number, "files", *path.split("/"))
 
@@ -268,6 +272,12 @@ class Deployments(_Noun):
 
     def history(self, name: str) -> list[Json]:
         return self._get("deployments", name, "history")["history"]
+
+    def live(self, at: str | None = None, *, model: str | None = None) -> list[Json]:
+        """What was in production at a moment (RFC 3339 text; now if not given): deployment, model, champion,
+        candidate, shadows, since when and by which event of the log."""
+        query = {key: value for key, value in (("at", at), ("model", model)) if value is not None}
+        return self._get("live", **query)["live"]
 
     def add_policy(self, name: str, definition: Mapping[str, Any]) -> Json:
         return self._post("deployments", name, "policies", body=dict(definition))

@@ -66,6 +66,22 @@ Result<int> history(Call& call) {
   return kExitOk;
 }
 
+Result<int> live(Call& call) {
+  Query query;
+  if (call.has("--at")) query.emplace_back("at", call.get("--at"));
+  if (call.has("--model")) query.emplace_back("model", call.get("--model"));
+  call.table(TM_TRY(call.client().get(api_path({"live"}), query)), "live",
+             {{"DEPLOYMENT", "deployment"},
+              {"MODEL", "model"},
+              {"VERSION", "champion"},
+              {"CANARY", "candidate"},
+              {"PERCENT", "candidate_percent"},
+              {"SINCE", "since_ms"},
+              {"EVENT", "seq"},
+              {"BY", "actor"}});
+  return kExitOk;
+}
+
 }  // namespace
 
 std::vector<Verb> deployments_verbs() {
@@ -107,6 +123,12 @@ std::vector<Verb> deployments_verbs() {
        {"tidemill deployments history flight-delay"},
        {name},
        history},
+      {"deployments",
+       "live",
+       "Show what was in production at a moment",
+       {"tidemill deployments live --at 2026-03-31T23:59:59+08:00 --model flight-delay"},
+       {{"--at", "RFC 3339 time (now)"}, {"--model", "Only deployments of this model"}},
+       live},
   };
 }
 

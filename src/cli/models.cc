@@ -54,6 +54,12 @@ Result<int> lineage(Call& call) {
   return kExitOk;
 }
 
+Result<int> graph(Call& call) {
+  call.table(TM_TRY(call.client().get(api_path(version_path(call, "graph")))), "edges",
+             {{"FROM", "from"}, {"", "what"}, {"TO", "to"}});
+  return kExitOk;
+}
+
 }  // namespace
 
 std::vector<Verb> models_verbs() {
@@ -98,6 +104,12 @@ std::vector<Verb> models_verbs() {
        {"tidemill models lineage flight-delay 1"},
        {model, version},
        lineage},
+      {"models",
+       "graph",
+       "Show lineage up and down: data, features, run, version, deployments",
+       {"tidemill models graph flight-delay 1", "tidemill models graph flight-delay 1 --json"},
+       {model, version},
+       graph},
   };
 }
 

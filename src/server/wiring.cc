@@ -20,6 +20,7 @@
 #include "api/rest/deployments.h"
 #include "api/rest/events.h"
 #include "api/rest/features.h"
+#include "api/rest/lineage.h"
 #include "api/rest/loop.h"
 #include "api/rest/models.h"
 #include "api/rest/monitors.h"
@@ -249,6 +250,7 @@ Result<void> Platform::Rooms::make_router() {
   append(routes, rest::runs_routes(*runs));
   append(routes, rest::traces_routes(*traces, *runs));
   append(routes, rest::models_routes(*models));
+  append(routes, rest::lineage_routes({*runs, *pipelines, *models, *deployments}));
   append(routes, rest::deployments_routes(*deployments, *predictions));
   append(routes, rest::predictions_routes(*predictions));
   append(routes, rest::monitors_routes(*monitors));

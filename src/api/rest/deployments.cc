@@ -4,6 +4,8 @@
 #include <string>
 #include <utility>
 
+#include "base/clock.h"
+
 namespace tidemill::rest {
 namespace {
 
@@ -67,6 +69,14 @@ struct At {
 };
 BOOST_DESCRIBE_STRUCT(At, (), (at_ms))
 
+struct Moment {
+  using json_defaults = void;
+  std::string at;                     // RFC 3339, such as 2026-03-31T23:59:59+08:00; "" = now
+  std::optional<std::int64_t> at_ms;  // the same as a number
+  std::string model;                  // "" = of every model
+};
+BOOST_DESCRIBE_STRUCT(Moment, (), (at, at_ms, model))
+
 struct LiveAt {
   std::int64_t at_ms = 0;
   std::int64_t version = 0;  // 0 = nothing was live
@@ -107,6 +117,12 @@ void add_reads(std::vector<http::Route>& routes, Deployments& room, Predictions&
                                           [&room](const http::Request& request) -> Result<HistoryList> {
                                             return HistoryList{TM_TRY(room.history(request.param("name")))};
                                           }));
+  routes.push_back(http::get_query<Moment, deployments::Production>(
+      "/api/live", Right::read, "What was in production at a moment, from the event log",
+      [&room](const http::Request&, const Moment& moment) -> Result<deployments::Production> {
+        if (moment.at.empty()) return room.production_at(moment.at_ms, moment.model);
+        return room.production_at(TM_TRY(parse_utc(moment.at)), moment.model);
+      }));
   routes.push_back(http::get_query<At, LiveAt>(
       "/api/deployments/{name}/live", Right::read, "Which version was the champion at a moment",
       [&room](const http::Request& request, const At& at) -> Result<LiveAt> {

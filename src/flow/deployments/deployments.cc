@@ -140,7 +140,8 @@ Result<Deployment> Deployments::add(const access::Actor& actor, const NewDeploym
     TM_CHECK(check_servable(tx, deployment, wanted.version));
     TM_CHECK(check_shadows(tx, deployment));
     TM_CHECK(parts_.models.set_alias(tx, actor, deployment.model, models::kChampion, deployment.champion));
-    return save(tx, actor, deployment, "released", json::Object{{"version", wanted.version}});
+    return save(tx, actor, deployment, "released",
+                json::Object{{"version", wanted.version}, {"shadows", json::to_json(wanted.shadows)}});
   });
 }
 

@@ -78,6 +78,10 @@ class Deployments {
   // Returns the version that was champion at the moment, 0 before the first release.
   [[nodiscard]] Result<std::int64_t> champion_at(std::string_view name, std::int64_t at_ms);
 
+  // Returns what every deployment that served at the moment (none: now) answered with, or only those of one model when
+  // `model` is not empty. Read from the event log: an event counts from its own time on.
+  [[nodiscard]] Result<Production> production_at(std::optional<std::int64_t> at_ms, std::string_view model = {});
+
   // Keeps a policy and asks a second person. Event policies.added.
   [[nodiscard]] Result<Policy> add_policy(const access::Actor& actor, std::string_view deployment,
                                           const NewPolicy& policy);

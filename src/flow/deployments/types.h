@@ -123,4 +123,27 @@ struct HistoryEntry {
 };
 BOOST_DESCRIBE_STRUCT(HistoryEntry, (), (seq, at_ms, kind, version, champion, actor, reason))
 
+// What one deployment answered with at a moment.
+struct Live {
+  std::string deployment;
+  std::string model;
+  std::int64_t champion = 0;
+  std::optional<std::int64_t> candidate;          // of a canary that was running
+  std::optional<std::int64_t> candidate_percent;  // its share of the predictions
+  std::vector<std::int64_t> shadows;
+  std::int64_t since_ms = 0;  // of the event that made it so
+  std::int64_t seq = 0;       // of that event, for proof
+  std::string actor;
+  std::string reason;
+};
+BOOST_DESCRIBE_STRUCT(Live, (),
+                      (deployment, model, champion, candidate, candidate_percent, shadows, since_ms, seq, actor,
+                       reason))
+
+struct Production {
+  std::int64_t at_ms = 0;
+  std::vector<Live> live;  // by name of the deployment
+};
+BOOST_DESCRIBE_STRUCT(Production, (), (at_ms, live))
+
 }  // namespace tidemill::deployments

@@ -106,9 +106,11 @@ Result<std::unique_ptr<Process>> Executor::start(const ProcessSpec& spec) const 
   std::string message(reinterpret_cast<const char*>(&length), sizeof length);
   message += text;
   auto process = begin(message, spec);
-  // A launcher that was killed a moment ago may have taken the socket with it: nothing has begun then, so begin again.
-  if (!process) process = begin(message, spec);
-  return process;
+  if (process) return process;
+  // A launcher that was killed a moment ago may have taken the socket with it: nothing has begun then, so begin again,
+  // with a new one: a dying process still takes messages.
+  launcher_->renew();
+  return begin(message, spec);
 }
 
 Result<ProcessResult> Executor::run(const ProcessSpec& spec) const { return TM_TRY(start(spec))->wait(); }

@@ -77,6 +77,11 @@ void Launcher::end() {
   pid_ = -1;
 }
 
+void Launcher::renew() {
+  const std::lock_guard lock(mutex_);
+  end();
+}
+
 Result<void> Launcher::start() {
   end();
   std::array<int, 2> sockets{};

@@ -28,6 +28,9 @@ class Launcher {
   // the last one.
   [[nodiscard]] Result<void> fork_shim(int socket);
 
+  // Ends the process, if there is one; the next fork_shim starts another. Shims go on. Any thread.
+  void renew();
+
  private:
   [[nodiscard]] Result<void> start();
   void end();

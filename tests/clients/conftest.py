@@ -6,7 +6,6 @@ import os
 import pathlib
 import sys
 
-import mlflow
 import pytest
 
 sys.dont_write_bytecode = True
@@ -33,9 +32,3 @@ def peer(tmp_path_factory):
     """The URL of a real `mlflow server` on SQLite."""
     with mlflow_server(tmp_path_factory.mktemp("mlflow-server"), "--workers", "1") as url:
         yield url
-
-
-@pytest.fixture(scope="module", autouse=True)
-def registry_follows_tracking():
-    """The client keeps the registry of the last module, whose server may be gone."""
-    mlflow.set_registry_uri(None)

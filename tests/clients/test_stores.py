@@ -38,6 +38,7 @@ def test_artefacts_and_models_live_in_the_bucket(s3, tmp_path):
         client = MlflowClient(server.url, server.url)
         run = upload(client, tmp_path, content)
         mlflow.set_tracking_uri(server.url)
+        mlflow.set_registry_uri(server.url)
         rows = np.array([[0.0], [1.0], [2.0], [3.0]])
         model = LogisticRegression().fit(rows, [0, 0, 1, 1])
         with mlflow.start_run(experiment_id="0"):

@@ -51,6 +51,7 @@ def get(url, path):
 @pytest.fixture
 def experiment(tidemill):
     mlflow.set_tracking_uri(tidemill)
+    mlflow.set_registry_uri(tidemill)
     return mlflow.set_experiment(f"traces-{uuid.uuid4().hex}").experiment_id
 
 

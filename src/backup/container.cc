@@ -31,16 +31,6 @@ std::unexpected<Error> taken(const fs::path& target) {
               "Give a name that is free; nothing is written over.");
 }
 
-Result<void> write_all(int descriptor, std::string_view bytes, const fs::path& path) {
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(descriptor, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return fail(errno_error("write", path, errno));
-    bytes.remove_prefix(static_cast<std::size_t>(written));
-  }
-  return {};
-}
-
 // Hands exactly `bytes` bytes of `read` to `take`.
 Result<void> pump(std::uint64_t bytes, const Read& read, const std::function<Result<void>(std::string_view)>& take) {
   std::vector<char> buffer(std::min<std::uint64_t>(kBufferBytes, std::max<std::uint64_t>(bytes, 1)));

@@ -14,18 +14,6 @@ namespace {
 
 constexpr std::size_t kPathBytesMax = 4096;
 
-Result<void> write_all(int descriptor, std::string_view bytes, const std::filesystem::path& path) {
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(descriptor, bytes.data(), bytes.size());
-    if (written < 0) {
-      if (errno == EINTR) continue;
-      return fail(errno_error("write", path, errno));
-    }
-    bytes.remove_prefix(static_cast<std::size_t>(written));
-  }
-  return {};
-}
-
 // Returns why `component` may not stand in a path, or nothing.
 std::string_view component_fault(std::string_view component) {
   if (component.empty()) return "has an empty part";
@@ -99,6 +87,18 @@ Result<std::string> read_file(const std::filesystem::path& path, std::uint64_t b
   }
   bytes.resize(got);
   return bytes;
+}
+
+Result<void> write_all(int descriptor, std::string_view bytes, const std::filesystem::path& path) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(descriptor, bytes.data(), bytes.size());
+    if (written < 0) {
+      if (errno == EINTR) continue;
+      return fail(errno_error("write", path, errno));
+    }
+    bytes.remove_prefix(static_cast<std::size_t>(written));
+  }
+  return {};
 }
 
 Result<void> write_file_durably(const std::filesystem::path& path, std::string_view bytes) {

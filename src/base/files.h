@@ -24,6 +24,10 @@ namespace tidemill {
 // the new one survives a power cut: temporary file beside it, write, fsync, rename, fsync of the folder.
 [[nodiscard]] Result<void> write_file_durably(const std::filesystem::path& path, std::string_view bytes);
 
+// Writes all of `bytes` at the descriptor's position, however many calls that takes; `path` is for the message. Not
+// durable by itself.
+[[nodiscard]] Result<void> write_all(int descriptor, std::string_view bytes, const std::filesystem::path& path);
+
 // fsyncs an open file, or a folder by path, so that renames into it survive. A failure is kInternal, reason
 // "storage.sync_failed", and must never be retried: the kernel may have dropped the dirty pages already.
 [[nodiscard]] Result<void> sync_file(int descriptor, const std::filesystem::path& path_for_message);

@@ -85,16 +85,6 @@ Response malformed(const ErrorCode& why) {
   return refusal;
 }
 
-Result<void> write_all(int file, std::string_view bytes, const std::filesystem::path& path) {
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(file, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return fail(errno_error("write", path, errno));
-    bytes.remove_prefix(static_cast<std::size_t>(written));
-  }
-  return {};
-}
-
 // How a body ends is told by one field, and in one way: what proxies could read differently than we do is refused, so
 // that no request hides in another's body (RFC 9112, 6.3 and 11.2). Beast itself refuses Content-Length beside
 // Transfer-Encoding, and two lengths that differ.

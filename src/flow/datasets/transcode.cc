@@ -44,16 +44,6 @@ class Converter {
   const iconv_t handle_;
 };
 
-Result<void> write_all(int descriptor, std::string_view bytes, const std::filesystem::path& path) {
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(descriptor, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return fail(errno_error("write", path, errno));
-    bytes.remove_prefix(static_cast<std::size_t>(written));
-  }
-  return {};
-}
-
 std::unexpected<Error> wrong_line(std::size_t line) {
   return fail(Code::kInvalidArgument, "csv.not_gb18030", fmt::format("Line {} of the CSV is not GB18030.", line),
               "Say encoding=utf8, or save the file as UTF-8.", {{"line", std::to_string(line)}});

@@ -67,15 +67,6 @@ std::optional<std::uint64_t> number_of(const std::filesystem::path& path) {
   return number;
 }
 
-Result<void> write_all(int descriptor, std::string_view bytes, const std::filesystem::path& path) {
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(descriptor, bytes.data(), bytes.size());
-    if (written < 0 && errno != EINTR) return fail(errno_error("write", path, errno));
-    if (written > 0) bytes.remove_prefix(static_cast<std::size_t>(written));
-  }
-  return {};
-}
-
 }  // namespace
 
 Result<std::unique_ptr<Journal>> Journal::open(std::filesystem::path folder, std::uint64_t skip_through, Apply apply,

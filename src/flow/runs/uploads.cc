@@ -47,16 +47,6 @@ Result<std::string> read_through(const fs::path& path, const std::function<Resul
   }
 }
 
-Result<void> write_all(int descriptor, std::string_view bytes, const fs::path& path) {
-  while (!bytes.empty()) {
-    const ssize_t count = ::write(descriptor, bytes.data(), bytes.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return std::unexpected(errno_error("write", path, errno));
-    bytes.remove_prefix(static_cast<std::size_t>(count));
-  }
-  return {};
-}
-
 void remove_quietly(const fs::path& path) {
   std::error_code ignored;  // what is left is removed when the next process begins
   fs::remove_all(path, ignored);

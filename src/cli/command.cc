@@ -18,6 +18,14 @@ const std::vector<std::string>& Call::all(const std::string& name) const {
   return found == values_.end() ? kNone : found->second;
 }
 
+Query Call::query(std::initializer_list<std::string> names) const {
+  Query query;
+  for (const std::string& name : names) {
+    if (has("--" + name)) query.emplace_back(name, get("--" + name));
+  }
+  return query;
+}
+
 Result<std::int64_t> Call::integer(const std::string& name, std::int64_t fallback) const {
   if (!has(name)) return fallback;
   const std::string text = get(name);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <initializer_list>
 #include <map>
 #include <string>
 #include <string_view>
@@ -45,6 +46,8 @@ class Call {
   [[nodiscard]] std::string get(const std::string& name, std::string fallback = {}) const;
   [[nodiscard]] const std::vector<std::string>& all(const std::string& name) const;
   [[nodiscard]] bool has(const std::string& name) const { return values_.contains(name); }
+  // Returns those of the options --NAME that were given, as query parameters of the same names.
+  [[nodiscard]] Query query(std::initializer_list<std::string> names) const;
   // Returns the option as a whole number; kInvalidArgument names the option otherwise.
   [[nodiscard]] Result<std::int64_t> integer(const std::string& name, std::int64_t fallback) const;
 

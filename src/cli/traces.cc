@@ -6,10 +6,7 @@ namespace tidemill::cli {
 namespace {
 
 Result<int> list(Call& call) {
-  Query query;
-  for (const char* name : {"experiment", "filter", "limit"}) {
-    if (call.has(std::string("--") + name)) query.emplace_back(name, call.get(std::string("--") + name));
-  }
+  const Query query = call.query({"experiment", "filter", "limit"});
   call.table(TM_TRY(call.client().get(api_path({"traces"}), query)), "traces",
              {{"TRACE", "id"},
               {"NAME", "name"},

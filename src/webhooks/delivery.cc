@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 
+#include "base/base64.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "webhooks/events.h"
@@ -39,9 +40,7 @@ std::string signature(std::string_view secret, std::string_view delivery, std::s
   unsigned int size = 0;
   HMAC(EVP_sha256(), secret.data(), static_cast<int>(secret.size()),
        reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest.data(), &size);
-  std::array<unsigned char, 4 * EVP_MAX_MD_SIZE> base64{};
-  const int length = EVP_EncodeBlock(base64.data(), digest.data(), static_cast<int>(size));
-  return "v1," + std::string(base64.begin(), base64.begin() + length);
+  return "v1," + encode_base64({reinterpret_cast<const char*>(digest.data()), size});
 }
 
 Result<void> Webhooks::queue(const WebhookId& id, std::int64_t seq,

@@ -6,6 +6,8 @@
 #include <array>
 #include <optional>
 
+#include "base/base64.h"
+
 namespace tidemill::http {
 namespace {
 
@@ -17,25 +19,10 @@ bool starts_with_scheme(std::string_view value, std::string_view scheme) {
   return value.size() >= scheme.size() && std::ranges::equal(value.substr(0, scheme.size()), scheme, {}, lower, lower);
 }
 
-// RFC 4648 section 4, strict.
-std::optional<std::string> decode_base64(std::string_view text) {
-  constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  if (text.size() % 4 != 0) return std::nullopt;
-  std::string out;
-  std::uint32_t bits = 0;
-  int count = 0;
-  for (int padding = 0; padding < 2 && text.ends_with('='); ++padding) text.remove_suffix(1);
-  for (const char c : text) {
-    const std::size_t value = kAlphabet.find(c);
-    if (value == std::string_view::npos) return std::nullopt;
-    bits = bits << 6 | static_cast<std::uint32_t>(value);
-    count += 6;
-    if (count >= 8) {
-      count -= 8;
-      out.push_back(static_cast<char>(bits >> count & 0xFF));
-    }
-  }
-  return out;
+// Padding may not be missing here.
+std::optional<std::string> decode_strictly(std::string_view text) {
+  if (text.size() % 4 != 0 || text.ends_with("===")) return std::nullopt;
+  return decode_base64(text);
 }
 
 // Returns "name" of "name:port", "[::1]" of "[::1]:port".
@@ -56,7 +43,7 @@ std::optional<Credentials> credentials_of(const Request& request) {
   if (!header) return std::nullopt;
   if (starts_with_scheme(*header, kBearer)) return Credentials{"", std::string(header->substr(kBearer.size()))};
   if (starts_with_scheme(*header, kBasic)) {
-    const auto text = decode_base64(header->substr(kBasic.size()));
+    const auto text = decode_strictly(header->substr(kBasic.size()));
     if (text && text->find(':') != std::string::npos) {
       return Credentials{text->substr(0, text->find(':')), text->substr(text->find(':') + 1)};
     }

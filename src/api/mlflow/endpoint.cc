@@ -6,8 +6,8 @@
 #include <charconv>
 #include <cstdint>
 
-#include "api/mlflow/base64.h"
 #include "api/mlflow/json_text.h"
+#include "base/base64.h"
 
 namespace tidemill::mlflow {
 namespace {

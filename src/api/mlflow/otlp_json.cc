@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "api/mlflow/otlp.h"
+#include "base/hash.h"
 
 // The JSON form of OTLP: Protobuf's mapping to JSON, but ids are hex, and enums are numbers.
 namespace tidemill::mlflow::otlp {
@@ -14,22 +15,9 @@ namespace {
 // Each level of a value is up to four of JSON, and the request itself is some twelve.
 constexpr std::size_t kJsonLevelsMax = 512;
 
-int digit_of(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
 Result<std::string> bytes_of_hex(std::string_view hex) {
-  std::string bytes;
-  if (hex.size() % 2 != 0) return malformed("an id is not hex");
-  for (std::size_t i = 0; i < hex.size(); i += 2) {
-    const int high = digit_of(hex[i]);
-    const int low = digit_of(hex[i + 1]);
-    if (high < 0 || low < 0) return malformed("an id is not hex");
-    bytes += static_cast<char>(high * 16 + low);
-  }
+  auto bytes = from_hex(hex);
+  if (!bytes) return malformed("an id is not hex");
   return bytes;
 }
 

@@ -5,8 +5,8 @@
 #include <cstring>
 #include <optional>
 
-#include "api/mlflow/base64.h"
 #include "api/mlflow/otlp.h"
+#include "base/base64.h"
 #include "base/text.h"
 
 namespace tidemill::mlflow::otlp {

@@ -4,9 +4,10 @@
 #include <algorithm>
 #include <optional>
 
-#include "api/mlflow/base64.h"
 #include "api/mlflow/traces.h"
+#include "base/base64.h"
 #include "base/clock.h"
+#include "base/hash.h"
 
 namespace tidemill::mlflow {
 namespace {
@@ -40,16 +41,8 @@ std::string_view status_name(traces::SpanStatus status) {
 // "1.5s", as Protobuf writes a duration.
 std::string duration_text(std::int64_t ms) { return fmt::format("{}.{:03}s", ms / 1000, ms % 1000); }
 
-int nibble(char c) { return c <= '9' ? c - '0' : c - 'a' + 10; }
-
 // Ids are kept as hex; Protobuf's JSON has bytes in base64.
-std::string base64_of_hex(std::string_view hex) {
-  std::string bytes;
-  for (std::size_t i = 0; i + 1 < hex.size(); i += 2) {
-    bytes += static_cast<char>(nibble(hex[i]) * 16 + nibble(hex[i + 1]));
-  }
-  return encode_base64(bytes);
-}
+std::string base64_of_hex(std::string_view hex) { return encode_base64(from_hex(hex).value_or("")); }
 
 std::string_view hex_of(std::string_view trace_id) { return trace_id.starts_with("tr-") ? trace_id.substr(3) : ""; }
 

@@ -1,7 +1,6 @@
 #include "storage/blobs/s3_objects.h"
 
 #include <fmt/format.h>
-#include <openssl/evp.h>
 
 #include <algorithm>
 #include <condition_variable>
@@ -13,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/base64.h"
 #include "base/hash.h"
 
 namespace tidemill::blobs {
@@ -22,10 +22,7 @@ constexpr const char* kChecksum = "x-amz-checksum-sha256";
 
 std::string base64_sha256(std::string_view bytes) {
   const Digest digest = sha256(bytes);
-  std::string text(4 * ((digest.size() + 2) / 3) + 1, '\0');
-  const int length = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()), digest.data(), digest.size());
-  text.resize(static_cast<std::size_t>(length));
-  return text;
+  return encode_base64({reinterpret_cast<const char*>(digest.data()), digest.size()});
 }
 
 // Threads that send what is being stored, for all batches together.

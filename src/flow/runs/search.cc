@@ -153,13 +153,6 @@ Result<Condition> read_condition(sql::Tx& tx, const Comparison& comparison) {
   return condition;
 }
 
-// Appends that a param or tag x is `text`, so that the index on the first 64 characters finds it. The plus keeps SQLite
-// from putting the constant in the place of x.value in the other term too, which would then no longer be the indexed
-// expression.
-void append_value(SqlText& sql, const std::string& text) {
-  sql << "substr(x.value, 1, 64) = substr(" << sql::Value(text) << ", 1, 64) AND +x.value = " << sql::Value(text);
-}
-
 // Appends what is asked of run r.
 void append_condition(SqlText& sql, const Condition& condition) {
   const auto& [field, comparison] = condition;
@@ -231,7 +224,8 @@ void append_driver(SqlText& sql, const Plan& plan, const Condition& condition) {
   sql << "(SELECT x.run FROM " << table_of(field.entity) << " x WHERE x.experiment";
   append_ids(sql, all_experiments(plan));
   sql << " AND x.key = " << sql::Value(field.key_id) << " AND ";
-  field.entity == Entity::metric ? append_metric(sql, "x.value", comparison) : append_value(sql, comparison.text());
+  field.entity == Entity::metric ? append_metric(sql, "x.value", comparison)
+                                 : append_indexed_text(sql, comparison.text());
   sql << ")";
 }
 

@@ -29,6 +29,12 @@ SqlText& SqlText::operator<<(sql::Value value) {
   return *this;
 }
 
+// The plus keeps SQLite from putting the constant in the place of x.value in the other term too, which would then no
+// longer be the indexed expression.
+void append_indexed_text(SqlText& sql, const std::string& text) {
+  sql << "substr(x.value, 1, 64) = substr(" << sql::Value(text) << ", 1, 64) AND +x.value = " << sql::Value(text);
+}
+
 void append_textual(SqlText& sql, std::string_view column, const Comparison& comparison) {
   sql << column;
   switch (comparison.op) {

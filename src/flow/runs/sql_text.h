@@ -34,9 +34,11 @@ class SqlText {
 
 // Appends "<column> <operator> <value>" for a comparison with a text or a list. The column is a constant.
 void append_textual(SqlText& sql, std::string_view column, const Comparison& comparison);
-// Appends the same for a number kept as it is.
+// Appends that x.value is `text`, so that an index on its first 64 characters finds it.
+void append_indexed_text(SqlText& sql, const std::string& text);
+// Appends the same as append_textual for a number kept as it is.
 void append_numeric(SqlText& sql, std::string_view column, const Comparison& comparison);
-// Appends the same for a metric kept in sortable form. NaN satisfies != alone.
+// Appends the same as append_textual for a metric kept in sortable form. NaN satisfies != alone.
 void append_metric(SqlText& sql, std::string_view column, const Comparison& comparison);
 // Appends " = n" or " IN (…)".
 void append_ids(SqlText& sql, std::span<const ExperimentId> ids);

@@ -17,6 +17,7 @@ namespace tidemill::traces {
 namespace {
 
 using runs::append_ids;
+using runs::append_indexed_text;
 using runs::append_numeric;
 using runs::append_textual;
 using runs::bad_filter;
@@ -160,11 +161,6 @@ std::string_view kind_of(Entity entity) {
   return entity == Entity::feedback ? "feedback" : entity == Entity::expectation ? "expectation" : "issue";
 }
 
-// Appends that a text is `text`, so that the index on the first 64 characters finds it (see flow/runs/search.cc).
-void append_value(SqlText& sql, const std::string& text) {
-  sql << "substr(x.value, 1, 64) = substr(" << sql::Value(text) << ", 1, 64) AND +x.value = " << sql::Value(text);
-}
-
 // Appends what is asked of assessment a. Values are kept as JSON: a text is compared with the word as well as with the
 // text in quotes.
 void append_assessment(SqlText& sql, const Condition& condition) {
@@ -287,7 +283,7 @@ void append_driver(SqlText& sql, const Plan& plan, const Condition& condition) {
       sql << "(SELECT x.trace FROM trace_values x WHERE x.experiment";
       append_ids(sql, plan.experiments);
       sql << " AND x.key = " << sql::Value(field.key_id) << " AND ";
-      append_value(sql, comparison.text());
+      append_indexed_text(sql, comparison.text());
       break;
     case Entity::run:
     case Entity::prompt:

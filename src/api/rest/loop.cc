@@ -68,7 +68,8 @@ Result<RoomState> pipelines_state(const LoopRooms& rooms) {
 Result<RoomState> models_state(const LoopRooms& rooms) {
   const auto versions = TM_TRY(rooms.database.read([&](sql::Tx& tx) { return rooms.models.list_versions(tx, ""); }));
   const auto pending = TM_TRY(rooms.access.approvals(access::ApprovalState::pending));
-  RoomState state{"models", size_of(versions), Mood::quiet, "models.versions", {}};
+  RoomState state{"models", size_of(versions), Mood::quiet, "models.versions",
+                  json::Object{{"versions", size_of(versions)}}};
   if (!pending.empty()) {
     state.state = Mood::waiting;
     state.what = "models.waiting";
